@@ -1,0 +1,1 @@
+"""How it runs: the command line, embedded servers, the supervisor, the simulated exchange."""

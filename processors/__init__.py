@@ -1,0 +1,1 @@
+"""Events in, events out: pure functions over explicit state, one file each."""

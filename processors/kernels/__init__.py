@@ -1,0 +1,1 @@
+"""Numeric kernels that processors share, in numba over explicit arrays."""

@@ -1,0 +1,1 @@
+"""What can happen, and the values it is made of: events, their wire form, exact numbers, names."""
