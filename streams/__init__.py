@@ -1,1 +1,1 @@
-"""How events travel: the log port, subjects, the runtime loop, and the feeds that bring facts in."""
+"""How events travel: the log port, subjects, the runtime loop, and the feeds."""

@@ -1,0 +1,42 @@
+"""Low-rate events as JSON, one subject a file; `EVENTS` registers them by tag."""
+
+from tidemill.schemas.events import event
+from tidemill.schemas.events.control import CodeDeployed, DeadLetterSkipped
+from tidemill.schemas.events.dead_letter import DeadLetter
+from tidemill.schemas.events.event import Event, encode
+from tidemill.schemas.events.feed import (
+    ClockSkew,
+    FeedConnected,
+    FeedDisconnected,
+    FeedStale,
+    RecordsGivenUp,
+    TradeGapDeclared,
+    TradeGapDetected,
+    TradeGapFilled,
+)
+from tidemill.schemas.events.instrument import InstrumentDefined
+
+EVENTS: dict[str, type[Event]] = {
+    kind.tag(): kind
+    for kind in (
+        ClockSkew,
+        CodeDeployed,
+        DeadLetter,
+        DeadLetterSkipped,
+        FeedConnected,
+        FeedDisconnected,
+        FeedStale,
+        InstrumentDefined,
+        RecordsGivenUp,
+        TradeGapDeclared,
+        TradeGapDetected,
+        TradeGapFilled,
+    )
+}
+
+__all__ = ["EVENTS", "Event", "decode", "encode"]
+
+
+def decode(payload: bytes) -> Event:
+    """Read one event of any registered type. Raises Unreadable."""
+    return event.decode(payload, EVENTS)

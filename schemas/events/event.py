@@ -1,0 +1,52 @@
+"""What every JSON event is: frozen, tagged ``Name.v1``, and written the same way every time."""
+
+from typing import ClassVar
+
+import orjson
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from tidemill.schemas.errors import Unreadable
+
+EVENT_BYTES_MAX = 256 * 1024
+"""Largest JSON event that is read."""
+
+
+class Event(BaseModel):
+    """A low-rate event. Times are int ns UTC; prices and quantities decimal strings.
+
+    `sequence` is the writer's own sequence, as in frames. A published event is never changed:
+    a new shape is a new class with the next `version`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    version: ClassVar[int] = 1
+
+    sequence: int = 0
+
+    @classmethod
+    def tag(cls) -> str:
+        """Return the tag that says what the bytes are, as ``TradeGapDetected.v1``."""
+        return f"{cls.__name__}.v{cls.version}"
+
+
+def encode(event: Event) -> bytes:
+    """Write ``{"event": "<tag>", ...fields in declared order}``, the same bytes always."""
+    return orjson.dumps({"event": event.tag(), **event.model_dump(mode="json")})
+
+
+def decode(payload: bytes, types: dict[str, type[Event]]) -> Event:
+    """Read an event of one of `types` (by tag). Raises Unreadable."""
+    if len(payload) > EVENT_BYTES_MAX:
+        raise Unreadable(f"an event of {len(payload)} bytes is over {EVENT_BYTES_MAX}")
+    try:
+        fields = orjson.loads(payload)
+    except orjson.JSONDecodeError as error:
+        raise Unreadable(f"an event is not JSON: {error}") from error
+    tag = fields.pop("event", None) if isinstance(fields, dict) else None
+    kind = types.get(tag) if isinstance(tag, str) else None
+    if kind is None:
+        raise Unreadable(f"event {tag!r} is not known")
+    try:
+        return kind.model_validate(fields)
+    except ValidationError as error:
+        raise Unreadable(f"{tag} is not valid: {error}") from error

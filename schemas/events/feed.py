@@ -1,0 +1,95 @@
+"""What a feed says of itself: connections, holes, staleness, clocks."""
+
+from typing import Literal
+
+from tidemill.schemas.events.event import Event
+from tidemill.schemas.events.instrument import Name
+
+
+class FeedConnected(Event):
+    """A feed's socket is up and subscribed. `connection` counts up from 1 for one process."""
+
+    venue: Name
+    product: Name
+    connection: int
+    ts_recv: int
+
+
+class FeedDisconnected(Event):
+    """A feed's socket went down, and why."""
+
+    venue: Name
+    product: Name
+    connection: int
+    ts_recv: int
+    reason: str
+
+
+class FeedStale(Event):
+    """Nothing was heard of a feed for `silent_ns` of `time`; derived from `time` and `status`."""
+
+    venue: Name
+    product: Name
+    at_r: int
+    at_i: int
+    n: int
+    ts: int
+    silent_ns: int
+    state: Literal["STALE", "FRESH"]
+
+
+class TradeGapDetected(Event):
+    """Trades with ids `first_id` to `last_id` were not received; bars are held meanwhile."""
+
+    venue: Name
+    symbol: Name
+    first_id: int
+    last_id: int
+    ts_recv: int
+
+
+class TradeGapFilled(Event):
+    """Trades `first_id` to `last_id` were fetched and appended in id order."""
+
+    venue: Name
+    symbol: Name
+    first_id: int
+    last_id: int
+    ts_recv: int
+
+
+class TradeGapDeclared(Event):
+    """Trades `first_id` to `last_id` are lost for good; the bars they touch carry GAP.
+
+    `ts_from` and `ts_to` are the event times of the trades around the hole (ns).
+    """
+
+    venue: Name
+    symbol: Name
+    first_id: int
+    last_id: int
+    ts_from: int
+    ts_to: int
+    ts_recv: int
+    reason: str
+
+
+class RecordsGivenUp(Event):
+    """Records could not be appended within the limit and were dropped, declared here."""
+
+    venue: Name
+    product: Name
+    records: int
+    ts_from: int
+    ts_to: int
+    reason: str
+
+
+class ClockSkew(Event):
+    """The venue's clock against ours: `offset_ns` is venue minus ours at the least latency."""
+
+    venue: Name
+    product: Name
+    offset_ns: int
+    latency_ns: int
+    ts_recv: int

@@ -1,0 +1,24 @@
+"""Kinds of record that travel in frames, one file each; `KINDS` and `BY_TEMPLATE` register them."""
+
+from tidemill.schemas import frame
+from tidemill.schemas.frame import Frame, Kind
+from tidemill.schemas.kinds.bar import BAR
+from tidemill.schemas.kinds.book import BOOK
+from tidemill.schemas.kinds.derivative import DERIVATIVE
+from tidemill.schemas.kinds.liquidation import LIQUIDATION
+from tidemill.schemas.kinds.price import PRICE
+from tidemill.schemas.kinds.quote import QUOTE
+from tidemill.schemas.kinds.status import STATUS
+from tidemill.schemas.kinds.time import TIME
+from tidemill.schemas.kinds.trade import TRADE
+
+KINDS: dict[str, Kind] = {
+    kind.name: kind
+    for kind in (TRADE, QUOTE, STATUS, TIME, BAR, BOOK, DERIVATIVE, LIQUIDATION, PRICE)
+}
+BY_TEMPLATE: dict[int, Kind] = {kind.template_id: kind for kind in KINDS.values()}
+
+
+def decode(payload: bytes) -> Frame:
+    """Decode one frame of any registered kind. Raises Unreadable."""
+    return frame.decode(payload, BY_TEMPLATE)
