@@ -1,0 +1,1 @@
+"""Running processes: ordered start with probes, restart with backoff, and nothing left behind."""
