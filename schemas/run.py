@@ -1,0 +1,68 @@
+"""Runs: what a processor's step is given and what it gives back."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tidemill.schemas.events.event import Event
+
+Records = np.ndarray[Any, np.dtype[np.void]]
+
+FRAMES = np.dtype(
+    [
+        ("start", "<i8"),  # first record of this frame in Run.records
+        ("count", "<i8"),  # its number of records
+        ("r", "<u8"),  # LOG sequence of the frame
+        ("i", "<u4"),  # index in its frame of the first record
+        ("slot", "<i4"),  # row of the key in the state, -1 where it concerns no single instrument
+        ("feed", "<i4"),  # row of the feed in Keys, -1 where it concerns no feed (time)
+        ("price_exponent", "i1"),
+        ("quantity_exponent", "i1"),
+    ]
+)
+"""One row a frame of a run, in logical order; record j of the frame is records[start + j]."""
+
+INSTRUMENTS = np.dtype(
+    [
+        ("partition", "<u1"),
+        ("feed", "<i4"),  # row of its feed
+        ("pair", "<i4"),  # number of its pair; instruments of one pair share it
+        ("venue", "S16"),
+        ("product", "S16"),
+        ("price_exponent", "i1"),
+        ("quantity_exponent", "i1"),
+    ]
+)
+"""One row a slot. Slots of one partition stand in the order in which LOG defined them; numbers of
+slots, feeds and pairs are this process's own and must not reach an output."""
+
+
+class Run(NamedTuple):
+    """Records of one kind in logical order, of one key or of many.
+
+    `records` (N,) has the kind's dtype and may hold more than this run; only what `frames` (F,)
+    name belongs to it. Low-rate kinds have `events` (one a frame, `records` empty) instead.
+    `instruments` (S,) are the slots that exist.
+    """
+
+    kind: str
+    records: Records
+    frames: Records
+    instruments: Records
+    events: Sequence[Event] = ()
+
+
+class Emit(NamedTuple):
+    """Outputs of one kind in the order they were made; (at_r, at_i) must not fall.
+
+    `records` (N,) is of the kind's dtype with `at_r`, `at_i` set and `n` zero: the runtime numbers
+    them. `slots` (N,) int32 says whose they are; `specs` (N,) uint8 indexes Processor.specs.
+    For JSON events `events` has N of them instead.
+    """
+
+    kind: str
+    slots: np.ndarray[Any, np.dtype[np.int32]]
+    specs: np.ndarray[Any, np.dtype[np.uint8]]
+    records: Records
+    events: Sequence[Event] = ()
