@@ -19,6 +19,7 @@ class Processor:
     bytes. `step(state, run)` changes `state` (S,) in place and returns what it emits; any split
     of the same input gives the same state and outputs. `key` says what a row belongs to: an
     instrument (Run.instruments) or a feed. `subject` names outputs: by instrument, pair or feed.
+    `exponents` are those of its frames (price, quantity); None: the instrument's own.
     `check(run)` may return a bool mask (F,) of frames to dead-letter *before* they are stepped.
     """
 
@@ -32,5 +33,6 @@ class Processor:
     key: Literal["instrument", "feed"] = "instrument"
     subject: Literal["instrument", "pair", "feed"] = "instrument"
     specs: tuple[str, ...] = ("",)
+    exponents: tuple[int, int] | None = None
     poison: Literal["halt", "park", "skip"] = "halt"
     check: Callable[[Run], np.ndarray[Any, np.dtype[np.bool_]]] | None = field(default=None)
