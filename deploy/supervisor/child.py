@@ -16,13 +16,17 @@ async def running() -> None:
 class Restart:
     """When a child that ended is started again.
 
-    The wait before attempt n is `backoff_min_s * 2**n`, at most `backoff_max_s`, times a random
-    factor in [0.5, 1]. More than `restarts_max` restarts within `window_s` fail everything.
+    An end within `steady_s` of having passed its probe, or before, is one more failed try; the
+    wait after n of them in a row is `backoff_min_s * 2**n`, at most `backoff_max_s`, times a
+    random factor in [0.5, 1]. `tries_max` failed tries in a row, or more than `restarts_max`
+    restarts within `window_s`, fail everything.
     """
 
     backoff_min_s: float = 0.1
     backoff_max_s: float = 5.0
-    restarts_max: int = 8
+    steady_s: float = 0.5
+    tries_max: int = 6
+    restarts_max: int = 30
     window_s: float = 60.0
 
 
