@@ -56,8 +56,8 @@ _NUMPY = {
 class Field(NamedTuple):
     """One field of a record's block.
 
-    `type` int128 stands as two columns, ``<name>_lo`` uint64 and ``<name>_hi`` int64, of
-    one two's-complement number. `since` is the first version with the field. `unit` is ``ns`` (UTC),
+    `type` int128 stands as two columns, ``<name>_lo`` uint64 and ``<name>_hi`` int64, of one number
+    in two's complement. `since` is the first version with the field. `unit` is ``ns`` (UTC),
     ``price``, ``quantity``, ``notional`` (price x quantity) or empty; `enum` names an enumeration.
     """
 
