@@ -5,7 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from tidemill.tests.servers import RunningNats, nats_server
+from tidemill.tests.servers import (
+    RunningNats,
+    RunningPostgres,
+    RunningValkey,
+    nats_server,
+    postgres_server,
+    valkey_server,
+)
 
 
 @pytest.fixture
@@ -19,3 +26,29 @@ async def nats(tmp_path: Path) -> AsyncIterator[RunningNats]:
 def nats_url(nats: RunningNats) -> str:
     """Where to connect to this test's own nats-server, as admin."""
     return nats.url
+
+
+@pytest.fixture
+async def postgres(tmp_path: Path) -> AsyncIterator[RunningPostgres]:
+    """A Postgres of this test's own: `dsn`, `reader_dsn`, `kill()`, `restart()`."""
+    async with postgres_server(tmp_path) as server:
+        yield server
+
+
+@pytest.fixture
+def postgres_dsn(postgres: RunningPostgres) -> str:
+    """Where to connect to this test's own database, as its owner."""
+    return postgres.dsn
+
+
+@pytest.fixture
+async def valkey(tmp_path: Path) -> AsyncIterator[RunningValkey]:
+    """A Valkey of this test's own: `url`, `kill()`, `restart()`."""
+    async with valkey_server(tmp_path) as server:
+        yield server
+
+
+@pytest.fixture
+def valkey_url(valkey: RunningValkey) -> str:
+    """Where to connect to this test's own cache."""
+    return valkey.url

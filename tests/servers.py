@@ -1,6 +1,7 @@
 """Real servers for tests: on loopback, on ephemeral ports, their data in the test's directory."""
 
 import asyncio
+import os
 import secrets
 import subprocess
 import time
@@ -10,7 +11,10 @@ from pathlib import Path
 
 from tidemill.deploy.embedded.nats import ROLES, NatsServer
 from tidemill.deploy.embedded.ports import free_port
+from tidemill.deploy.embedded.postgres import OWNER, READER, PostgresServer
+from tidemill.deploy.embedded.valkey import ValkeyServer
 from tidemill.deploy.supervisor.child import Child
+from tidemill.deploy.supervisor.running import command
 from tidemill.schemas.errors import Unavailable
 
 
@@ -33,7 +37,11 @@ class RunningServer:
             await asyncio.to_thread(self._child.before)
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                self._child.argv, env=self._child.environment(), stdout=log, stderr=log
+                command(self._child, parent=os.getpid()),
+                env=self._child.environment(),
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
         deadline = time.monotonic() + self._child.ready_timeout_s
         while True:
@@ -89,6 +97,54 @@ async def nats_server(directory: Path) -> AsyncIterator[RunningNats]:
         passwords={role: secrets.token_hex(16) for role in ROLES},
     )
     running = RunningNats(server, directory)
+    try:
+        await running.start()
+        yield running
+    finally:
+        await running.stop()
+
+
+class RunningPostgres(RunningServer):
+    """Postgres with database `tidemill`: `dsn` is the owner's, `reader_dsn` may only select."""
+
+    def __init__(self, server: PostgresServer, directory: Path) -> None:
+        super().__init__(server.child(), directory)
+        self.server = server
+        self.dsn = server.dsn(OWNER)
+        self.reader_dsn = server.dsn(READER)
+
+
+@asynccontextmanager
+async def postgres_server(directory: Path) -> AsyncIterator[RunningPostgres]:
+    """Postgres on a fresh port."""
+    server = PostgresServer(
+        directory=directory / "postgres",
+        port=free_port(),
+        owner_password=secrets.token_urlsafe(16),
+        reader_password=secrets.token_urlsafe(16),
+    )
+    running = RunningPostgres(server, directory)
+    try:
+        await running.start()
+        yield running
+    finally:
+        await running.stop()
+
+
+class RunningValkey(RunningServer):
+    """Valkey, its data gone when it stops."""
+
+    def __init__(self, server: ValkeyServer, directory: Path) -> None:
+        super().__init__(server.child(), directory)
+        self.server = server
+        self.url = server.url
+
+
+@asynccontextmanager
+async def valkey_server(directory: Path) -> AsyncIterator[RunningValkey]:
+    """Valkey on a fresh port."""
+    server = ValkeyServer(directory / "valkey", free_port(), secrets.token_urlsafe(16))
+    running = RunningValkey(server, directory)
     try:
         await running.start()
         yield running

@@ -6,6 +6,7 @@ import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -112,7 +113,7 @@ async def test_a_child_that_always_dies_fails_everything_and_shows_its_last_word
             await supervisor.start(Child("bad", dies, restart=policy, probe=never))
     assert not alive(good)
     starts = [at for at, s in heard.events if (s.name, s.state) == ("bad", State.STARTING)]
-    waits = [b - a for a, b in zip(starts, starts[1:], strict=False)]
+    waits = [b - a for a, b in pairwise(starts)]
     assert len(starts) == 5
     for n, wait_s in enumerate(waits, start=1):  # jitter halves at most; nothing comes early
         assert wait_s >= min(0.4, 0.05 * 2**n) * 0.5
@@ -235,7 +236,7 @@ async def test_children_in_a_circle_or_after_nobody_or_twice_are_refused(tmp_pat
     b = Child("b", python(FOREVER), after=("a",))
     async with Supervisor(tmp_path) as supervisor:
         for wrong in ((a, b), (a,), (Child("c", python("")), Child("c", python("")))):
-            with pytest.raises(ValueError, match="children that come|a name is taken"):
+            with pytest.raises(ValueError, match=r"children that come|a name is taken"):
                 await supervisor.start(*wrong)
         assert supervisor.status() == ()
 
