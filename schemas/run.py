@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tidemill.schemas.events.event import Event
+from tidemill.schemas.events.event import Derived, Event
 
 Records = np.ndarray[Any, np.dtype[np.void]]
 
@@ -65,4 +65,4 @@ class Emit(NamedTuple):
     slots: np.ndarray[Any, np.dtype[np.int32]]
     specs: np.ndarray[Any, np.dtype[np.uint8]]
     records: Records
-    events: Sequence[Event] = ()
+    events: Sequence[Derived] = ()

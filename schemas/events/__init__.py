@@ -3,7 +3,7 @@
 from tidemill.schemas.events import event
 from tidemill.schemas.events.control import CodeDeployed, DeadLetterSkipped
 from tidemill.schemas.events.dead_letter import DeadLetter
-from tidemill.schemas.events.event import Event, encode
+from tidemill.schemas.events.event import Derived, Event, encode
 from tidemill.schemas.events.feed import (
     ClockSkew,
     FeedConnected,
@@ -34,7 +34,7 @@ EVENTS: dict[str, type[Event]] = {
     )
 }
 
-__all__ = ["EVENTS", "Event", "decode", "encode"]
+__all__ = ["EVENTS", "Derived", "Event", "decode", "encode"]
 
 
 def decode(payload: bytes) -> Event:

@@ -29,6 +29,14 @@ class Event(BaseModel):
         return f"{cls.__name__}.v{cls.version}"
 
 
+class Derived(Event):
+    """An event a processor made, ordered by its cause: LOG record (`at_r`, `at_i`), and `n`."""
+
+    at_r: int
+    at_i: int
+    n: int = 0
+
+
 def encode(event: Event) -> bytes:
     """Write ``{"event": "<tag>", ...fields in declared order}``, the same bytes always."""
     return orjson.dumps({"event": event.tag(), **event.model_dump(mode="json")})

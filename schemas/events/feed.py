@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from tidemill.schemas.events.event import Event
+from tidemill.schemas.events.event import Derived, Event
 from tidemill.schemas.events.instrument import Name
 
 
@@ -25,14 +25,11 @@ class FeedDisconnected(Event):
     reason: str
 
 
-class FeedStale(Event):
+class FeedStale(Derived):
     """Nothing was heard of a feed for `silent_ns` of `time`; derived from `time` and `status`."""
 
     venue: Name
     product: Name
-    at_r: int
-    at_i: int
-    n: int
     ts: int
     silent_ns: int
     state: Literal["STALE", "FRESH"]

@@ -1,0 +1,336 @@
+"""The engine: a graph, its states, and one pure step from facts to outputs. No clock, no I/O."""
+
+import base64
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from tidemill.schemas.errors import Unreadable
+from tidemill.schemas.events import Derived, Event
+from tidemill.schemas.events.control import CodeDeployed, DeadLetterSkipped
+from tidemill.schemas.events.dead_letter import DeadLetter
+from tidemill.schemas.events.instrument import InstrumentDefined
+from tidemill.schemas.identifiers import ALL
+from tidemill.schemas.run import FRAMES, Emit, Records, Run
+from tidemill.streams.log import Message
+from tidemill.streams.runtime import order, outputs
+from tidemill.streams.runtime.graph import Graph, Processor
+from tidemill.streams.runtime.intake import NO_RECORDS, Column, Intake, Poison, Segment
+from tidemill.streams.runtime.keys import Keys
+from tidemill.streams.runtime.outputs import Output
+
+
+class Pending(Protocol):
+    """Records of other graphs that wait for their place among the facts."""
+
+    def take(self, r: int, engine: "Engine") -> dict[str, Column]:
+        """Return, by kind, and forget, the records whose root is at most `r`."""
+        ...
+
+
+SKIPS_MAX, SKIPS_WINDOW = 10, 10_000
+"""More than this many dead letters of a processor in so many of its frames halt it."""
+DEAD_LETTER = 15
+"""Index of dead letters among the kinds that a processor emits."""
+
+
+@dataclass
+class Part:
+    """What one processor holds: its rows, its parked slots and its recent dead letters."""
+
+    rows: Records
+    parked: dict[int, int] = field(default_factory=dict)
+    """Parked slot to the `r` that parked it: later records of it are dead letters."""
+    frames_seen: int = 0
+    letters_at: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Section:
+    """All that an engine holds for one partition: what a snapshot keeps.
+
+    `parts` has, by processor, the rows (S,) of its instruments (of its feeds in ALL) in the order
+    of `definitions` (`feeds`), and parked keys by index there.
+    """
+
+    partition: int
+    definitions: list[InstrumentDefined]
+    feeds: list[tuple[str, str]]
+    parts: dict[str, tuple[Records, dict[int, int]]]
+
+
+class Engine:
+    """Steps a graph over facts of LOG, and over derived records of other graphs.
+
+    `partitions` are those whose instruments it owns; with ALL among them it also runs the global
+    processors. `skips` are (processor, r) that an operator told to skip. The same facts give the
+    same outputs in whatever batches they come.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        partitions: Iterable[int],
+        skips: Iterable[tuple[str, int]] = (),
+    ) -> None:
+        self.graph = graph
+        self.partitions = frozenset(partitions)
+        self.keys = Keys()
+        self.ts = 0
+        """Newest `time` stepped (ns)."""
+        self.deployed = ""
+        """Hash of the code that LOG says may write for this graph; empty where it says nothing."""
+        self.skips = set(skips)
+        self.parts = {p.name: Part(np.zeros(0, p.state)) for p in graph.processors}
+        self.committed = np.zeros(ALL + 1, np.uint64)
+        """Newest `r` of each partition whose outputs are committed: they are not made again."""
+        self._intake = Intake(self.keys, graph.log_kinds, self.partitions)
+
+    @property
+    def processors(self) -> list[Processor]:
+        """The processors that run here: global ones only where ALL is owned."""
+        return [p for p in self.graph.processors if p.scope != "global" or ALL in self.partitions]
+
+    def step(self, messages: Sequence[Message], upstream: Pending | None = None) -> list[Output]:
+        """Step facts, in order, and the records of other graphs that belong among them.
+
+        Returns what is not `committed` yet. Raises Unreadable when a processor whose policy is
+        `halt` meets a record it cannot take, or when dead letters come too often; nothing of the
+        batch may then be committed.
+        """
+        made: list[Output] = []
+        for segment in self._intake.segments(messages):
+            derived = upstream.take(segment.end, self) if upstream else {}
+            made += self._step_segment(segment, derived)
+        if upstream and messages:
+            derived = upstream.take(messages[-1].sequence, self)
+            if derived:
+                made += self._step_segment(Segment({}, [], [], 0, 0), derived)
+        return made
+
+    def section(self, partition: int) -> Section:
+        """Return a copy of all that is held for one partition, in slot order."""
+        slots = np.flatnonzero(self.keys.partitions == partition)
+        parts = {}
+        for processor in self.processors:
+            part = self.parts[processor.name]
+            if processor.key == "feed":
+                rows = self._rows(processor) if partition == ALL else part.rows[:0]
+                parked = {slot: r for slot, r in part.parked.items() if partition == ALL}
+            else:
+                rows = self._rows(processor)[slots]
+                parked = {k: part.parked[int(s)] for k, s in enumerate(slots) if s in part.parked}
+            parts[processor.name] = (rows.copy(), parked)
+        definitions = [self.keys.definitions[int(slot)] for slot in slots]
+        return Section(partition, definitions, list(self.keys.feeds), parts)
+
+    def adopt(self, section: Section) -> None:
+        """Own a partition from here on, as `section` left it; new to this engine until now."""
+        self.partitions |= {section.partition}
+        self._intake.adopt([section.partition])
+        for venue, product in section.feeds:
+            self.keys.add_feed(venue, product)
+        slots = np.array([self.keys.define(d) for d in section.definitions], np.int64)
+        for processor in self.processors:
+            saved, parked = section.parts.get(processor.name, (None, {}))
+            if saved is None:
+                continue
+            own = self._rows(processor)
+            if processor.key == "feed":
+                own[: len(saved)] = saved
+            else:
+                own[slots] = saved
+            self.parts[processor.name].parked.update(
+                {
+                    int(slots[k]) if processor.key == "instrument" else k: r
+                    for k, r in parked.items()
+                }
+            )
+
+    def _step_segment(self, segment: Segment, derived: dict[str, Column]) -> list[Output]:
+        self.ts = max(self.ts, segment.ts)
+        for event in segment.control:
+            self._control(event)
+        columns = {**segment.columns, **derived}
+        made: list[Output] = []
+        for processor in self.processors:
+            letters = self._letters_of_poison(processor, segment.poison)
+            emitted: dict[str, list[Emit]] = {}
+            mine = {kind: columns[kind] for kind in processor.reads if kind in columns}
+            for run in order.runs(mine, self.keys.instruments) if mine else ():
+                run = self._check(processor, run, letters)
+                if len(run.frames):
+                    for emit in processor.step(self._rows(processor), run):
+                        emitted.setdefault(emit.kind, []).append(emit)
+            for kind, emits in emitted.items():
+                column, packed = self._finish(processor, kind, emits)
+                columns[kind] = column
+                made += packed
+            made += self._dead_letters(processor, letters)
+        return made
+
+    def _control(self, event: Event) -> None:
+        if isinstance(event, CodeDeployed) and event.graph == self.graph.name:
+            self.deployed = event.code_hash
+        if isinstance(event, DeadLetterSkipped) and event.processor in self.parts:
+            part = self.parts[event.processor]
+            part.parked = {slot: r for slot, r in part.parked.items() if r != event.r}
+
+    def _rows(self, processor: Processor) -> Records:
+        """Return the processor's rows, one for every key that exists, new ones zero."""
+        count = len(self.keys.feeds if processor.key == "feed" else self.keys.definitions)
+        part = self.parts[processor.name]
+        if len(part.rows) < count:
+            grown = np.zeros(max(count, 2 * len(part.rows)), processor.state)
+            grown[: len(part.rows)] = part.rows
+            part.rows = grown
+        return part.rows[:count]
+
+    def _check(self, processor: Processor, run: Run, letters: list[tuple[int, int, Poison]]) -> Run:
+        """Take frames that cannot be stepped out of a run, as dead letters."""
+        part = self.parts[processor.name]
+        part.frames_seen += len(run.frames)
+        bad = np.zeros(len(run.frames), np.bool_)
+        if processor.check is not None:
+            bad |= processor.check(run)
+            if processor.poison == "park":
+                for row in run.frames[bad & (run.frames["slot"] >= 0)]:
+                    part.parked.setdefault(int(row["slot"]), int(row["r"]))
+        for slot, r in part.parked.items():
+            bad |= (run.frames["slot"] == slot) & (run.frames["r"] > r)
+        for row in run.frames[bad]:
+            slot = int(row["slot"])
+            parked = part.parked.get(slot, int(row["r"])) < int(row["r"])
+            reason = f"its key is parked since r={part.parked[slot]}" if parked else "not valid"
+            partition = ALL if slot < 0 else int(self.keys.partitions[slot])
+            poison = Poison(int(row["r"]), run.kind, "", partition, slot, b"", reason)
+            letters.append((int(row["r"]), int(row["i"]), poison))
+        return _without(run, bad) if bad.any() else run
+
+    def _letters_of_poison(
+        self, processor: Processor, poison: Sequence[Poison]
+    ) -> list[tuple[int, int, Poison]]:
+        mine = []
+        for letter in poison:
+            whole = letter.kind == "instrument" and processor.key == "instrument"
+            if whole or letter.kind in processor.reads:
+                mine.append((letter.r, 0, letter))
+                if processor.poison == "park" and letter.slot >= 0:
+                    self.parts[processor.name].parked.setdefault(letter.slot, letter.r)
+        return mine
+
+    def _dead_letters(
+        self, processor: Processor, letters: list[tuple[int, int, Poison]]
+    ) -> list[Output]:
+        part = self.parts[processor.name]
+        letters.sort(key=lambda letter: letter[:2])
+        for r, _, letter in letters:
+            if (processor.name, r) in self.skips:
+                continue
+            if processor.poison == "halt":
+                raise Unreadable(f"{processor.name} halts at r={r}: {letter.reason}")
+            part.letters_at = [*part.letters_at, part.frames_seen][-SKIPS_MAX - 1 :]
+            if (
+                len(part.letters_at) > SKIPS_MAX
+                and part.frames_seen - part.letters_at[0] < SKIPS_WINDOW
+            ):
+                raise Unreadable(
+                    f"{processor.name} halts at r={r}: over {SKIPS_MAX} dead letters in"
+                    f" {SKIPS_WINDOW} frames, the last: {letter.reason}"
+                )
+        if not letters:
+            return []
+        partitions = np.array([letter.partition for _, _, letter in letters], np.uint8)
+        n = outputs.number(
+            np.array([r for r, _, _ in letters], np.uint64),
+            np.array([i for _, i, _ in letters], np.uint32),
+            partitions,
+            DEAD_LETTER,
+        )
+        return [
+            outputs.dead_letter(
+                letter.partition,
+                DeadLetter(
+                    processor=processor.name,
+                    at_r=r,
+                    at_i=i,
+                    n=int(number),
+                    subject=letter.subject,
+                    reason=letter.reason[:1_000],
+                    policy=processor.poison,
+                    payload=base64.b64encode(letter.payload).decode(),
+                ),
+            )
+            for (r, i, letter), number in zip(letters, n, strict=True)
+            if r > self.committed[letter.partition]
+        ]
+
+    def _finish(
+        self, processor: Processor, kind: str, emits: list[Emit]
+    ) -> tuple[Column, list[Output]]:
+        """Number what was emitted; return it as a column for deeper processors, and packed."""
+        slots = np.concatenate([emit.slots for emit in emits]).astype(np.int32)
+        specs = np.concatenate([emit.specs for emit in emits])
+        if processor.subject == "pair":
+            first = np.array(self.keys.pair_slot, np.int32)
+            slots = first[self.keys.instruments["pair"][slots]]
+        whole = processor.subject == "feed"
+        partitions = np.full(len(slots), ALL) if whole else self.keys.partitions[slots]
+        made: list[Derived] = [event for emit in emits for event in emit.events]
+        frames = np.zeros(len(slots), FRAMES)
+        frames["count"], frames["start"] = 1, np.arange(len(slots))
+        frames["slot"], frames["feed"] = (-1, slots) if whole else (slots, -1)
+        group, names, exponents = self._names(processor, slots, specs)
+        if made:
+            at = np.array([(e.at_r, e.at_i) for e in made], "u8")
+            frames["r"], frames["i"] = at[:, 0], at[:, 1]
+        else:
+            records = np.concatenate([emit.records for emit in emits])
+            frames["r"], frames["i"] = records["at_r"], records["at_i"]
+            for name, column in zip(
+                ("price_exponent", "quantity_exponent"), np.array(exponents).T, strict=True
+            ):
+                frames[name] = column[group]
+        index = processor.emits.index(kind)
+        n = outputs.number(frames["r"], frames["i"], partitions, index)
+        depth = self.graph.depth[processor.name]
+        new = frames["r"] > self.committed[partitions]
+        if made:
+            numbered = outputs.numbered_events(made, n)
+            chosen = [(e, names[g]) for e, g, k in zip(numbered, group, new, strict=True) if k]
+            packed = outputs.pack_events(kind, chosen)
+            column_ = Column(NO_RECORDS, frames, numbered, n, depth, processor.name)
+            return column_, list(packed)
+        records["n"] = n
+        packed = outputs.pack(kind, records[new], names, group[new], exponents)
+        return Column(records, frames, (), n, depth, processor.name), list(packed)
+
+    def _names(
+        self, processor: Processor, slots: Any, specs: Any
+    ) -> tuple[Any, list[tuple[str, str, str, int]], list[tuple[int, int]]]:
+        """Return (group (N,), the name of each group, the exponents of each group)."""
+        width = len(processor.specs)
+        codes, group = np.unique(slots.astype(np.int64) * width + specs, return_inverse=True)
+        names, exponents = [], []
+        for code in codes:
+            slot, spec = divmod(int(code), width)
+            if processor.subject == "feed":
+                venue, symbol = self.keys.feeds[slot]
+                partition, own = ALL, (0, 0)
+            else:
+                definition = self.keys.definitions[slot]
+                venue, symbol = definition.venue, definition.symbol
+                if processor.subject == "pair":
+                    venue, symbol = "ALL", definition.pair
+                partition = int(self.keys.partitions[slot])
+                own = (definition.price_exponent, definition.quantity_exponent)
+            names.append((processor.specs[spec], venue, symbol, partition))
+            exponents.append(processor.exponents or own)
+        return group, names, exponents
+
+
+def _without(run: Run, bad: np.ndarray[Any, np.dtype[np.bool_]]) -> Run:
+    events = tuple(e for e, b in zip(run.events, bad, strict=False) if not b)
+    return run._replace(frames=run.frames[~bad], events=events)

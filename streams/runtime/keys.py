@@ -1,0 +1,96 @@
+"""Keys: which row of a state belongs to which instrument or feed, in the order LOG named them."""
+
+from typing import Any
+
+import numpy as np
+
+from tidemill.schemas.events.instrument import InstrumentDefined
+from tidemill.schemas.identifiers import partition
+from tidemill.schemas.run import INSTRUMENTS, Records
+
+INSTRUMENTS_MAX = 100_000
+FEEDS_MAX = 1_000
+
+
+class Keys:
+    """Slots of instruments and feeds of one process, grown by facts only.
+
+    `instruments` (S,) has dtype INSTRUMENTS. Raises ValueError where a definition would move an
+    instrument to another pair, or a bound is passed.
+    """
+
+    def __init__(self) -> None:
+        self.definitions: list[InstrumentDefined] = []
+        self.feeds: list[tuple[str, str]] = []
+        self.pairs: list[str] = []
+        self.pair_slot: list[int] = []
+        """First slot of each pair: the one that outputs of the whole pair are written under."""
+        self._slots: dict[tuple[str, str], int] = {}
+        self._feeds: dict[tuple[str, str], int] = {}
+        self._pairs: dict[str, int] = {}
+        self._table = np.zeros(64, INSTRUMENTS)
+
+    @property
+    def instruments(self) -> Records:
+        """The slots that exist, (S,) of dtype INSTRUMENTS."""
+        return self._table[: len(self.definitions)]
+
+    @property
+    def partitions(self) -> np.ndarray[Any, np.dtype[np.uint8]]:
+        """Partition of each slot (S,)."""
+        return self.instruments["partition"]
+
+    def slot(self, venue: str, symbol: str) -> int:
+        """Return the slot of an instrument, -1 where LOG has not defined it."""
+        return self._slots.get((venue, symbol), -1)
+
+    def feed(self, venue: str, product: str) -> int:
+        """Return the number of a feed, -1 where it is new."""
+        return self._feeds.get((venue, product), -1)
+
+    def pair(self, name: str) -> int:
+        """Return the first slot of a pair, -1 where it is new."""
+        number = self._pairs.get(name, -1)
+        return -1 if number < 0 else self.pair_slot[number]
+
+    def add_feed(self, venue: str, product: str) -> int:
+        """Number a feed when it is first named."""
+        number = self._feeds.setdefault((venue, product), len(self.feeds))
+        if number == len(self.feeds):
+            if number >= FEEDS_MAX:
+                raise ValueError(f"more than {FEEDS_MAX} feeds")
+            self.feeds.append((venue, product))
+        return number
+
+    def define(self, event: InstrumentDefined) -> int:
+        """Give an instrument its slot, or change what is known of it; return the slot."""
+        slot = self._slots.setdefault((event.venue, event.symbol), len(self.definitions))
+        if slot == len(self.definitions):
+            self._grow(slot)
+            self.definitions.append(event)
+        elif self.definitions[slot].pair != event.pair:
+            raise ValueError(
+                f"{event.instrument_id} is {self.definitions[slot].pair}; it cannot become"
+                f" {event.pair}: define a new symbol"
+            )
+        self.definitions[slot] = event
+        pair = self._pairs.setdefault(event.pair, len(self.pairs))
+        if pair == len(self.pairs):
+            self.pairs.append(event.pair)
+            self.pair_slot.append(slot)
+        self._table[slot] = (
+            partition(event.pair),
+            self.add_feed(event.venue, event.product),
+            pair,
+            event.venue.encode(),
+            event.product.encode(),
+            event.price_exponent,
+            event.quantity_exponent,
+        )
+        return slot
+
+    def _grow(self, slot: int) -> None:
+        if slot >= INSTRUMENTS_MAX:
+            raise ValueError(f"more than {INSTRUMENTS_MAX} instruments")
+        if slot == len(self._table):
+            self._table = np.concatenate([self._table, np.zeros(slot, INSTRUMENTS)])

@@ -1,0 +1,114 @@
+"""Outputs: numbered by their cause, packed into frames by subject."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import njit
+
+from tidemill.schemas import events, frame
+from tidemill.schemas.events import Derived, Event
+from tidemill.schemas.events.dead_letter import DeadLetter
+from tidemill.schemas.identifiers import partition_token
+from tidemill.schemas.kinds import KINDS
+from tidemill.schemas.run import Records
+from tidemill.streams.subjects import DERIVED, derived
+
+ROOTS = {kind: root for root, kind in DERIVED.items()}
+"""Kind of derived records to the first token of their subjects."""
+FRAME_RECORDS_BYTES = 64 * 1024
+"""Most bytes of records that one derived frame carries."""
+Ints = np.ndarray[Any, np.dtype[Any]]
+
+
+class Output(NamedTuple):
+    """One message for OUT and the partition whose checkpoint covers it."""
+
+    partition: int
+    subject: str
+    payload: bytes
+
+
+@njit("u4[:](u8[:], u4[:], u1[:], u4)", cache=True)
+def _ordinals(r: Ints, i: Ints, partition: Ints, kind: int) -> Ints:  # pragma: no cover
+    """n = partition << 24 | kind << 20 | ordinal of the partition's outputs at (r, i)."""
+    n = np.empty(len(r), np.uint32)
+    count = np.zeros(256, np.uint32)
+    stamp = np.full(256, -1, np.int64)
+    begin = 0
+    for j in range(len(r)):
+        if j > 0 and (r[j] != r[j - 1] or i[j] != i[j - 1]):
+            begin = j
+        p = partition[j]
+        if stamp[p] < begin:
+            count[p] = 0
+        stamp[p] = j
+        if count[p] >> np.uint32(20):
+            raise OverflowError("one record caused over 2^20 outputs in one partition")
+        n[j] = (np.uint32(p) << np.uint32(24)) | (kind << np.uint32(20)) | count[p]
+        count[p] += np.uint32(1)
+    return n
+
+
+def number(r: Ints, i: Ints, partition: Ints, kind: int) -> np.ndarray[Any, np.dtype[np.uint32]]:
+    """Return `n` (N,) of outputs in order of emission; it does not depend on sharding.
+
+    `r`, `i`, `partition` are (N,), `kind` the index of the kind in the processor's emits. Raises
+    OverflowError when one record caused over 2^20 outputs in a partition, ValueError when (r, i)
+    falls: the step emitted out of order.
+    """
+    r, i = np.ascontiguousarray(r, "u8"), np.ascontiguousarray(i, "u4")
+    if np.any((r[1:] < r[:-1]) | ((r[1:] == r[:-1]) & (i[1:] < i[:-1]))):
+        raise ValueError("outputs must be emitted in the order of the records that caused them")
+    n: np.ndarray[Any, np.dtype[np.uint32]] = _ordinals(
+        r, i, np.ascontiguousarray(partition, "u1"), kind
+    )
+    return n
+
+
+def pack(
+    kind: str,
+    records: Records,
+    names: Sequence[tuple[str, str, str, int]],
+    group: Ints,
+    exponents: Sequence[tuple[int, int]],
+) -> Iterable[Output]:
+    """Pack records (N,) into frames; `group` (N,) indexes `names` and `exponents`.
+
+    A name is (spec, venue, symbol, partition). Order within a subject is kept; subjects come in
+    the order of their first record.
+    """
+    shape = KINDS[kind]
+    most = max(1, FRAME_RECORDS_BYTES // shape.dtype.itemsize)
+    present, first = np.unique(group, return_index=True)
+    for which in present[np.argsort(first)]:
+        spec, venue, symbol, partition = names[which]
+        subject = derived(ROOTS[kind], spec, venue, symbol, partition)
+        chosen = np.ascontiguousarray(records[group == which])
+        for begin in range(0, len(chosen), most):
+            part = chosen[begin : begin + most]
+            price, quantity = exponents[which]
+            payload = frame.encode(shape, part, int(part["at_r"][-1]), price, quantity)
+            yield Output(partition, subject, payload)
+
+
+def numbered_events(made: Sequence[Derived], n: Ints) -> tuple[Derived, ...]:
+    """Return the events with their `n` set."""
+    return tuple(
+        event.model_copy(update={"n": int(number_)}) for event, number_ in zip(made, n, strict=True)
+    )
+
+
+def pack_events(
+    kind: str, made: Iterable[tuple[Event, tuple[str, str, str, int]]]
+) -> Iterable[Output]:
+    """Pack JSON events, one a message, under their names (as in `pack`)."""
+    for event, (spec, venue, symbol, partition) in made:
+        subject = derived(ROOTS[kind], spec, venue, symbol, partition)
+        yield Output(partition, subject, events.encode(event))
+
+
+def dead_letter(partition: int, letter: DeadLetter) -> Output:
+    """Return a dead letter as a message of OUT."""
+    subject = f"dlq.{letter.processor}.{partition_token(partition)}"
+    return Output(partition, subject, events.encode(letter))

@@ -1,0 +1,131 @@
+"""Snapshots: an engine's state as files beside the log; a missing one costs only time."""
+
+import hashlib
+import os
+import re
+import struct
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import orjson
+
+from tidemill.schemas.errors import Unreadable
+from tidemill.schemas.events.instrument import InstrumentDefined
+from tidemill.streams.runtime.engine import Section
+from tidemill.streams.runtime.graph import Graph
+
+_NAME = re.compile(r"(\d{20})-([0-9a-f]{16})\.snap")
+_MAGIC = b"TIDEMILL1"
+KEPT = 3
+"""Snapshot files that stay for each set of partitions."""
+
+
+class Saved(NamedTuple):
+    """A snapshot file: state after every record with sequence <= `r`, for `partitions`."""
+
+    r: int
+    partitions: frozenset[int]
+    path: Path
+
+
+class Snapshots:
+    """Snapshots of one graph, one log and one code hash, in `folder`/<graph>/<log>-<code>.
+
+    A file's name holds `r` and the SHA-256 of its bytes, so a torn or changed file is not read.
+    """
+
+    def __init__(self, folder: Path, graph: Graph, log: str, code: str) -> None:
+        self._graph = graph
+        self._folder = folder / graph.name / f"{log}-{code}"
+        self._folder.mkdir(parents=True, exist_ok=True)
+
+    def write(self, r: int, ts: int, out_from: int, sections: list[Section]) -> Path:
+        """Write one durably (temporary name, fsync, rename) and drop those it replaces.
+
+        `out_from` is as in a checkpoint.
+        """
+        arrays: list[bytes] = []
+        heads = [_head(section, arrays) for section in sections]
+        head = {"r": r, "ts": ts, "out_from": out_from, "sections": heads}
+        text = orjson.dumps(head, option=orjson.OPT_NON_STR_KEYS)
+        body = b"".join((_MAGIC, struct.pack("<Q", len(text)), text, *arrays))
+        path = self._folder / f"{r:020d}-{hashlib.sha256(body).hexdigest()[:16]}.snap"
+        temporary = path.with_suffix(f".{os.getpid()}.part")
+        with temporary.open("wb") as file:
+            file.write(body)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.rename(path)
+        descriptor = os.open(self._folder, os.O_RDONLY)
+        os.fsync(descriptor)
+        os.close(descriptor)
+        self._drop(frozenset(section.partition for section in sections))
+        return path
+
+    def newest(self, done: dict[int, int]) -> dict[int, Saved]:
+        """Return, for each partition, the newest snapshot that is not past its `done`."""
+        found: dict[int, Saved] = {}
+        for saved in self._files():
+            for partition in saved.partitions & done.keys():
+                if saved.r <= done[partition]:
+                    found.setdefault(partition, saved)
+        return found
+
+    def load(self, saved: Saved, partitions: frozenset[int]) -> tuple[int, int, list[Section]]:
+        """Return (ts, out_from, sections of `partitions`). Raises Unreadable for a damaged file."""
+        body = saved.path.read_bytes()
+        if hashlib.sha256(body).hexdigest()[:16] not in saved.path.name:
+            raise Unreadable(f"{saved.path} is damaged")
+        head, start = _read_head(body)
+        states = {p.name: p.state for p in self._graph.processors}
+        sections = []
+        for section in head["sections"]:
+            parts = {}
+            for name, (at, rows, parked) in section["parts"].items():
+                dtype = states[name]
+                end = start + at + rows * dtype.itemsize
+                array = np.frombuffer(body[start + at : end], dtype)
+                parts[name] = (array, {int(k): r for k, r in parked.items()})
+            if section["partition"] in partitions:
+                definitions = [InstrumentDefined.model_validate(d) for d in section["definitions"]]
+                feeds = [(venue, product) for venue, product in section["feeds"]]
+                sections.append(Section(section["partition"], definitions, feeds, parts))
+        return head["ts"], head["out_from"], sections
+
+    def _files(self) -> list[Saved]:
+        """Return the files that verify, newest first."""
+        found = []
+        for path in sorted(self._folder.glob("*.snap"), reverse=True):
+            match = _NAME.fullmatch(path.name)
+            body = path.read_bytes() if match else b""
+            if match and hashlib.sha256(body).hexdigest()[:16] == match[2]:
+                head, _ = _read_head(body)
+                owned = frozenset(section["partition"] for section in head["sections"])
+                found.append(Saved(int(match[1]), owned, path))
+        return found
+
+    def _drop(self, partitions: frozenset[int]) -> None:
+        same = [saved for saved in self._files() if saved.partitions == partitions]
+        for saved in same[KEPT:]:
+            saved.path.unlink(missing_ok=True)
+
+
+def _head(section: Section, arrays: list[bytes]) -> dict[str, object]:
+    parts = {}
+    for name, (rows, parked) in section.parts.items():
+        parts[name] = (sum(map(len, arrays)), len(rows), parked)
+        arrays.append(rows.tobytes())
+    definitions = [definition.model_dump(mode="json") for definition in section.definitions]
+    return {
+        "partition": section.partition,
+        "definitions": definitions,
+        "feeds": section.feeds,
+        "parts": parts,
+    }
+
+
+def _read_head(body: bytes) -> tuple[dict[str, Any], int]:
+    (length,) = struct.unpack_from("<Q", body, len(_MAGIC))
+    start = len(_MAGIC) + 8
+    return orjson.loads(body[start : start + length]), start + length
