@@ -1,0 +1,130 @@
+"""One symbol of the exchange: its book, its order flow, its ids and its memory.
+
+A market is advanced by events (trades and quotes), not by time: at `rate` events a second, event
+`n` belongs to second `n / rate` of the fundamental. The clock's reading is stamped on what happens
+and decides nothing, so seed, venue, symbol and rate decide every trade.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tidemill.deploy.exchange import flow
+from tidemill.deploy.exchange.fundamental import STEPS_A_SECOND, Fundamental, Outlook, rng_of
+from tidemill.deploy.exchange.history import History
+from tidemill.deploy.exchange.symbols import Symbol, symbol_of
+from tidemill.processors.kernels import matching
+
+DRAWS_BLOCK = 2_048  # steps whose draws are taken from the generator at once
+OUTPUT_ROWS = 2 * flow.ORDERS_MAX
+QUOTE_ROWS = 2_048
+LEVELS_SHOWN = 5_000  # of a side in a snapshot: Binance's limit
+
+
+@dataclass(frozen=True)
+class Happened:
+    """What one advance did, in order: quote `k` came after `quotes[k]["fills"]` of the trades."""
+
+    time_us: int
+    trades: NDArray[np.void]  # history.TRADE_DTYPE
+    quotes: NDArray[np.void]  # flow.QUOTE_DTYPE
+    changes: NDArray[np.void]  # matching.CHANGE_DTYPE
+
+
+class Market:
+    """A market that has been open for no event yet: a filled book and no trade."""
+
+    def __init__(
+        self,
+        symbol: Symbol,
+        *,
+        venue: str,
+        seed: int,
+        rate: float,
+        outlook: Outlook,
+        trades_kept: int,
+    ) -> None:
+        self.symbol = symbol
+        self._rate_milli = max(1, round(rate * 1_000))
+        self.history = History(trades_kept)
+        self._fundamental = Fundamental(seed, venue, symbol.name, symbol.price_ticks, outlook)
+        self._rng = rng_of(seed, "flow", venue, symbol.name)
+        self._draws = np.zeros((0, flow.DRAWS))
+        self._book = matching.empty_book(flow.ORDERS_MAX, flow.LEVELS_MAX)
+        self._flow = flow.new_flow(symbol.price_ticks, symbol.order_lots)
+        self._fills = np.zeros(OUTPUT_ROWS, matching.FILL_DTYPE)
+        self._changes = np.zeros(OUTPUT_ROWS, matching.CHANGE_DTYPE)
+        self._quotes = np.zeros(QUOTE_ROWS, flow.QUOTE_DTYPE)
+        draws = self._rng.random((flow.SEED_ORDERS, flow.DRAWS))
+        flow.open_book(self._book, self._flow, self._fundamental.at(0), draws, self._changes)
+
+    @property
+    def events(self) -> int:
+        """Trades and quotes since the market opened."""
+        return int(self._flow[0]["events"])
+
+    @property
+    def steps(self) -> int:
+        return int(self._flow[0]["steps"])
+
+    @property
+    def update_id(self) -> int:
+        return int(self._book.head[0]["update_id"])
+
+    def advance(self, events_until: int, time_us: int) -> Happened:
+        """Let the market live until `events_until` events have happened in all, or somewhat less
+        when its output is full (call again); stamp what happens with `time_us`, which never goes
+        back."""
+        # Integers, so that the value changes at the same event however the calls are cut.
+        step = self.events * 1_000 * STEPS_A_SECOND // self._rate_milli
+        next_value = -(-(step + 1) * self._rate_milli // (1_000 * STEPS_A_SECOND))
+        if not len(self._draws):
+            self._draws = self._rng.random((DRAWS_BLOCK, flow.DRAWS))
+        steps, fills, changes, quotes = flow.advance(
+            self._book,
+            self._flow,
+            self._fundamental.at(step),
+            min(events_until, next_value),
+            self._draws,
+            self._fills,
+            self._changes,
+            self._quotes,
+        )
+        self._draws = self._draws[steps:]
+        trades = self.history.record(self._fills[:fills], time_us)
+        return Happened(
+            time_us, trades, self._quotes[:quotes].copy(), self._changes[:changes].copy()
+        )
+
+    def best(self) -> tuple[int, int, int, int]:
+        """(bid, bid lots, ask, ask lots), prices in ticks."""
+        bid = self._book.levels[matching.best(self._book, matching.BUY)]
+        ask = self._book.levels[matching.best(self._book, matching.SELL)]
+        return int(bid["price"]), int(bid["qty"]), int(ask["price"]), int(ask["qty"])
+
+    def depth(self, side: int, limit: int) -> list[tuple[int, int]]:
+        """At most `limit` (price in ticks, lots) of a side, best first."""
+        size = min(limit, LEVELS_SHOWN)
+        prices, quantities = np.zeros(size, np.int64), np.zeros(size, np.int64)
+        count = matching.depth(self._book, side, prices, quantities)
+        return list(zip(prices[:count].tolist(), quantities[:count].tolist(), strict=True))
+
+    def snapshot(self) -> bytes:
+        """The book's bytes: equal for equal histories."""
+        return matching.to_bytes(self._book)
+
+
+def warm_up() -> None:
+    """Have the kernels compiled or loaded, so that the first events do not wait for it."""
+    market = Market(
+        symbol_of("BTCUSDT"),
+        venue="WARM",
+        seed=0,
+        rate=100.0,
+        outlook=Outlook(),
+        trades_kept=1_000,
+    )
+    while market.history.last_id == 0:
+        market.advance(market.events + 100, 0)
+    market.depth(matching.BUY, 1)

@@ -1,0 +1,232 @@
+"""Binance spot's payloads, as JSON text, of what happened in a market.
+
+After "WebSocket Streams for Binance" and "Public Rest API for Binance" (spot API documents, change
+log of 2026-09-18); key order and number formats as in captures of the real exchange. Written by
+hand, not by a JSON encoder: every value is a number or a string of digits made here.
+
+    trade      {"e":"trade","E":..,"s":"BTCUSDT","t":12345,"p":"0.001","q":"100","T":..,"m":true,
+                "M":true}
+    aggTrade   {"e":"aggTrade","E":..,"s":"BTCUSDT","a":12345,"p":"0.001","q":"100","f":100,"l":105,
+                "T":..,"m":true,"M":true}
+    bookTicker {"u":400900217,"s":"BTCUSDT","b":"25.35","B":"31.21","a":"25.36","A":"40.66"}
+    depth      {"e":"depthUpdate","E":..,"s":"BTCUSDT","U":157,"u":160,"b":[["0.0024","10"]],"a":[]}
+"""
+
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tidemill.deploy.exchange.symbols import DECIMALS, Symbol
+
+UNIT = 10**DECIMALS
+NOT_OFFERED = (
+    "icebergAllowed",
+    "ocoAllowed",
+    "otoAllowed",
+    "opoAllowed",
+    "quoteOrderQtyMarketAllowed",
+    "allowTrailingStop",
+    "cancelReplaceAllowed",
+    "amendAllowed",
+    "pegInstructionsAllowed",
+)
+
+
+@lru_cache(maxsize=1 << 16)
+def decimal(mantissa: int) -> str:
+    """A non-negative number with eight decimals: 6183763000000 is "61837.63000000"."""
+    return f"{mantissa // UNIT}.{mantissa % UNIT:08d}"
+
+
+def product(symbol: Symbol, ticks_times_lots: int) -> str:
+    """A quote volume from exact ticks times lots; digits beyond the eighth are cut off."""
+    return decimal(ticks_times_lots * symbol.tick * symbol.lot // UNIT)
+
+
+def _bool(value: int) -> str:
+    return "true" if value else "false"
+
+
+def trade(symbol: Symbol, row: Any, unit_us: int) -> str:
+    """One history.TRADE_DTYPE row, as a tuple; times in units of `unit_us` microseconds."""
+    trade_id, price, qty, time_us, _, maker = row
+    time = time_us // unit_us
+    return (
+        f'{{"e":"trade","E":{time},"s":"{symbol.name}","t":{trade_id}'
+        f',"p":"{decimal(price * symbol.tick)}","q":"{decimal(qty * symbol.lot)}"'
+        f',"T":{time},"m":{_bool(maker)},"M":true}}'
+    )
+
+
+def agg_fields(symbol: Symbol, rows: list[Any], unit_us: int) -> str:
+    """The fields an aggregate trade has on WebSocket and REST, of its trades' rows."""
+    first_id, price, _, time_us, agg_id, maker = rows[0]
+    qty = sum(row[2] for row in rows)
+    return (
+        f'"a":{agg_id},"p":"{decimal(price * symbol.tick)}","q":"{decimal(qty * symbol.lot)}"'
+        f',"f":{first_id},"l":{rows[-1][0]},"T":{time_us // unit_us}'
+        f',"m":{_bool(maker)},"M":true'
+    )
+
+
+def aggregates(rows: Iterable[Any]) -> Iterator[list[Any]]:
+    """The trades of each aggregate: one taker order at one price."""
+    for _, group in groupby(rows, key=lambda row: row[4]):
+        yield list(group)
+
+
+def agg_trade(symbol: Symbol, rows: list[Any], unit_us: int) -> str:
+    time = rows[0][3] // unit_us
+    fields = agg_fields(symbol, rows, unit_us)
+    return f'{{"e":"aggTrade","E":{time},"s":"{symbol.name}",{fields}}}'
+
+
+def book_ticker(symbol: Symbol, row: Any, _: int) -> str:
+    """One flow.QUOTE_DTYPE row, as a tuple; it has no time in it."""
+    update_id, bid, bid_qty, ask, ask_qty, _ = row
+    tick, lot = symbol.tick, symbol.lot
+    return (
+        f'{{"u":{update_id},"s":"{symbol.name}","b":"{decimal(bid * tick)}"'
+        f',"B":"{decimal(bid_qty * lot)}","a":"{decimal(ask * tick)}"'
+        f',"A":"{decimal(ask_qty * lot)}"}}'
+    )
+
+
+def levels(symbol: Symbol, rows: Iterable[tuple[int, int]]) -> str:
+    """A JSON array of [price, quantity] of (ticks, lots)."""
+    tick, lot = symbol.tick, symbol.lot
+    texts = (f'["{decimal(price * tick)}","{decimal(qty * lot)}"]' for price, qty in rows)
+    return f"[{','.join(texts)}]"
+
+
+def depth_update(
+    symbol: Symbol,
+    now_us: int,
+    first_id: int,
+    last_id: int,
+    bids: dict[int, int],
+    asks: dict[int, int],
+    unit_us: int,
+) -> str:
+    """What changed since the update before: lots by price in ticks, 0 for a level that is gone."""
+    return (
+        f'{{"e":"depthUpdate","E":{now_us // unit_us},"s":"{symbol.name}"'
+        f',"U":{first_id},"u":{last_id}'
+        f',"b":{levels(symbol, sorted(bids.items(), reverse=True))}'
+        f',"a":{levels(symbol, sorted(asks.items()))}}}'
+    )
+
+
+def depth_snapshot(
+    symbol: Symbol, update_id: int, bids: list[tuple[int, int]], asks: list[tuple[int, int]], _: int
+) -> str:
+    """A partial-depth stream's payload and REST's answer; it has no time in it."""
+    return (
+        f'{{"lastUpdateId":{update_id},"bids":{levels(symbol, bids)}'
+        f',"asks":{levels(symbol, asks)}}}'
+    )
+
+
+def kline(
+    symbol: Symbol,
+    interval: str,
+    row: NDArray[np.void],
+    close_time_us: int,
+    now_us: int,
+    unit_us: int,
+) -> str:
+    """One history.KLINE_DTYPE row of shape (1,); it is closed (x) once `now_us` is past its end."""
+    k = {name: int(row[0][name]) for name in row.dtype.names or ()}
+    open_, high = decimal(k["open"] * symbol.tick), decimal(k["high"] * symbol.tick)
+    low, close = decimal(k["low"] * symbol.tick), decimal(k["close"] * symbol.tick)
+    return (
+        f'{{"e":"kline","E":{now_us // unit_us},"s":"{symbol.name}","k":{{'
+        f'"t":{k["open_us"] // unit_us},"T":{close_time_us // unit_us},"s":"{symbol.name}"'
+        f',"i":"{interval}","f":{k["first_id"]},"L":{k["last_id"]}'
+        f',"o":"{open_}","c":"{close}","h":"{high}","l":"{low}"'
+        f',"v":"{decimal(k["volume"] * symbol.lot)}","n":{k["count"]}'
+        f',"x":{_bool(now_us > close_time_us)},"q":"{product(symbol, k["quote_volume"])}"'
+        f',"V":"{decimal(k["taker_volume"] * symbol.lot)}"'
+        f',"Q":"{product(symbol, k["taker_quote_volume"])}","B":"0"}}}}'
+    )
+
+
+def kline_array(
+    symbol: Symbol, row: NDArray[np.void], close_time_us: int, unit_us: int
+) -> list[Any]:
+    """The same row as REST answers it."""
+    k = {name: int(row[0][name]) for name in row.dtype.names or ()}
+    prices = [decimal(k[name] * symbol.tick) for name in ("open", "high", "low", "close")]
+    return [
+        k["open_us"] // unit_us,
+        *prices,
+        decimal(k["volume"] * symbol.lot),
+        close_time_us // unit_us,
+        product(symbol, k["quote_volume"]),
+        k["count"],
+        decimal(k["taker_volume"] * symbol.lot),
+        product(symbol, k["taker_quote_volume"]),
+        "0",
+    ]
+
+
+def rest_trade(symbol: Symbol, row: Any, unit_us: int) -> dict[str, Any]:
+    """One history.TRADE_DTYPE row, as a tuple, as REST answers it."""
+    trade_id, price, qty, time_us, _, maker = row
+    return {
+        "id": trade_id,
+        "price": decimal(price * symbol.tick),
+        "qty": decimal(qty * symbol.lot),
+        "quoteQty": product(symbol, price * qty),
+        "time": time_us // unit_us,
+        "isBuyerMaker": bool(maker),
+        "isBestMatch": True,
+    }
+
+
+def exchange_symbol(symbol: Symbol) -> dict[str, Any]:
+    """One entry of exchangeInfo's `symbols`: everything here trades, LIMIT and MARKET."""
+    tick, lot = decimal(symbol.tick), decimal(symbol.lot)
+    order_types = ["LIMIT", "LIMIT_MAKER", "MARKET"]
+    off = dict.fromkeys(NOT_OFFERED, False)
+    filters: list[dict[str, Any]] = [
+        {
+            "filterType": "PRICE_FILTER",
+            "minPrice": tick,
+            "maxPrice": "1000000.00000000",
+            "tickSize": tick,
+        },
+        {"filterType": "LOT_SIZE", "minQty": lot, "maxQty": "900000000.00000000", "stepSize": lot},
+        {
+            "filterType": "NOTIONAL",
+            "minNotional": "5.00000000" if symbol.quote.startswith("USD") else "0.00010000",
+            "applyMinToMarket": True,
+            "maxNotional": "9000000.00000000",
+            "applyMaxToMarket": False,
+            "avgPriceMins": 5,
+        },
+    ]
+    return {
+        "symbol": symbol.name,
+        "status": "TRADING",
+        "baseAsset": symbol.base,
+        "baseAssetPrecision": DECIMALS,
+        "quoteAsset": symbol.quote,
+        "quotePrecision": DECIMALS,
+        "quoteAssetPrecision": DECIMALS,
+        "baseCommissionPrecision": DECIMALS,
+        "quoteCommissionPrecision": DECIMALS,
+        "orderTypes": order_types,
+        **off,
+        "isSpotTradingAllowed": True,
+        "isMarginTradingAllowed": False,
+        "filters": filters,
+        "permissions": [],
+        "permissionSets": [["SPOT"]],
+        "defaultSelfTradePreventionMode": "NONE",
+        "allowedSelfTradePreventionModes": ["NONE"],
+    }

@@ -1,0 +1,238 @@
+"""Binance spot's public REST endpoints, of markets in memory.
+
+After "Public Rest API for Binance" (spot API documents, change log of 2026-09-18): paths,
+parameters, defaults, weights, error codes and bodies; times in milliseconds, or microseconds with
+the header X-MBX-TIME-UNIT. Different here: no signed endpoints, no symbol status other than
+TRADING, no 1M klines, and history reaches back as far as it is kept (Binance's begins at id 0).
+"""
+
+from collections.abc import Callable, Mapping
+from urllib.parse import parse_qsl
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from tidemill.deploy.exchange import messages
+from tidemill.deploy.exchange.history import INTERVALS_US, bucket_us
+from tidemill.deploy.exchange.limits import Limits
+from tidemill.deploy.exchange.market import Market
+from tidemill.processors.kernels.matching import BUY, SELL
+
+Query = dict[str, str]
+
+
+class BadRequest(Exception):
+    """A request that Binance answers with status 400 and an error code."""
+
+    def __init__(self, code: int, msg: str) -> None:
+        super().__init__(msg)
+        self.body = {"code": code, "msg": msg}
+
+
+def _number(query: Query, name: str, default: int) -> int:
+    text = query.get(name)
+    if text is None:
+        return default
+    if not text.isascii() or not text.isdigit() or len(text) > 20:
+        legal = "legal range is '^[0-9]{1,20}$'"
+        raise BadRequest(-1100, f"Illegal characters found in parameter '{name}'; {legal}.")
+    return min(int(text), 2**52)
+
+
+def _limit(query: Query, default: int, maximum: int) -> int:
+    limit = _number(query, "limit", default)
+    if limit == 0:
+        raise BadRequest(-1130, "Data sent for parameter 'limit' is not valid.")
+    return min(limit, maximum)
+
+
+class Rest:
+    """The endpoints. `clock_us` is the venue's clock, UTC."""
+
+    def __init__(
+        self, markets: Mapping[str, Market], limits: Limits, clock_us: Callable[[], int]
+    ) -> None:
+        self._markets = markets
+        self._limits = limits
+        self._clock_us = clock_us
+        self._routes: dict[str, Callable[[Query, int], bytes]] = {
+            "ping": lambda query, unit_us: b"{}",
+            "time": self._time,
+            "exchangeInfo": self._exchange_info,
+            "depth": self._depth,
+            "trades": self._trades,
+            "historicalTrades": self._historical_trades,
+            "aggTrades": self._agg_trades,
+            "klines": self._klines,
+            "ticker/bookTicker": self._book_ticker,
+            "ticker/price": self._price,
+        }
+
+    def known(self, name: str) -> bool:
+        return name in self._routes
+
+    def weight(self, name: str, query: Query) -> int:
+        """What a request costs, whether it succeeds or not."""
+        if name == "depth":
+            limit = query.get("limit", "100")
+            count = int(limit) if limit.isascii() and limit.isdigit() and len(limit) < 9 else 5_000
+            return 5 if count <= 100 else 25 if count <= 500 else 50 if count <= 1_000 else 250
+        if name.startswith("ticker/"):
+            return 2 if "symbol" in query else 4
+        weights = {"exchangeInfo": 20, "trades": 25, "historicalTrades": 25, "aggTrades": 4}
+        return {**weights, "klines": 2}.get(name, 1)
+
+    def answer(self, name: str, query_string: str, unit_us: int) -> bytes:
+        """The JSON body of a GET. Raises BadRequest."""
+        query = dict(parse_qsl(query_string, keep_blank_values=True))
+        return self._routes[name](query, unit_us)
+
+    def _market(self, query: Query) -> Market:
+        name = query.get("symbol", "")
+        if not name:
+            text = "Mandatory parameter 'symbol' was not sent, was empty/null, or malformed."
+            raise BadRequest(-1102, text)
+        return self._named(name)
+
+    def _named(self, name: object) -> Market:
+        market = self._markets.get(name) if isinstance(name, str) else None
+        if market is None:
+            raise BadRequest(-1121, "Invalid symbol.")
+        return market
+
+    def _some(self, query: Query) -> list[Market]:
+        """The markets that `symbol` or `symbols` names, all without either."""
+        if "symbol" in query and "symbols" in query:
+            raise BadRequest(-1128, "Combination of optional parameters invalid.")
+        if "symbol" in query:
+            return [self._market(query)]
+        if "symbols" not in query:
+            return list(self._markets.values())
+        try:
+            names = orjson.loads(query["symbols"])
+        except orjson.JSONDecodeError:
+            names = None
+        if not isinstance(names, list) or not names:
+            text = "Illegal characters found in parameter 'symbols'"
+            raise BadRequest(-1100, text + "; legal range is '^\\[(\"[A-Z0-9-_.]{1,20}\")*\\]$'.")
+        return [self._named(name) for name in names]
+
+    def _time(self, query: Query, unit_us: int) -> bytes:
+        return orjson.dumps({"serverTime": self._clock_us() // unit_us})
+
+    def _exchange_info(self, query: Query, unit_us: int) -> bytes:
+        weight = {"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1}
+        return orjson.dumps(
+            {
+                "timezone": "UTC",
+                "serverTime": self._clock_us() // unit_us,
+                "rateLimits": [{**weight, "limit": self._limits.weight_max}],
+                "exchangeFilters": [],
+                "symbols": [messages.exchange_symbol(m.symbol) for m in self._some(query)],
+                "sors": [],
+            }
+        )
+
+    def _depth(self, query: Query, unit_us: int) -> bytes:
+        market, limit = self._market(query), _limit(query, 100, 5_000)
+        sides = market.depth(BUY, limit), market.depth(SELL, limit)
+        return messages.depth_snapshot(market.symbol, market.update_id, *sides, unit_us).encode()
+
+    def _trades(self, query: Query, unit_us: int) -> bytes:
+        market, limit = self._market(query), _limit(query, 500, 1_000)
+        return self._from(market, market.history.last_id - limit + 1, limit, unit_us)
+
+    def _historical_trades(self, query: Query, unit_us: int) -> bytes:
+        market, limit = self._market(query), _limit(query, 500, 1_000)
+        first_id = _number(query, "fromId", market.history.last_id - limit + 1)
+        return self._from(market, first_id, limit, unit_us)
+
+    @staticmethod
+    def _from(market: Market, first_id: int, limit: int, unit_us: int) -> bytes:
+        rows = market.history.trades(first_id, limit).tolist()
+        return orjson.dumps([messages.rest_trade(market.symbol, row, unit_us) for row in rows])
+
+    def _agg_trades(self, query: Query, unit_us: int) -> bytes:
+        market, limit = self._market(query), _limit(query, 500, 1_000)
+        timed = "startTime" in query or "endTime" in query
+        if "fromId" in query and timed:
+            raise BadRequest(-1128, "Combination of optional parameters invalid.")
+        history = market.history
+        kept = history.trades(history.oldest_id(), history.last_id)
+        if history.oldest_id() > 1 and kept.size:
+            # The oldest aggregate may have lost its beginning: it is not whole, so not shown.
+            kept = kept[kept["agg_id"] > kept["agg_id"][0]]
+        if "startTime" in query:
+            kept = kept[kept["time_us"] >= _number(query, "startTime", 0) * unit_us]
+        if "endTime" in query:
+            kept = kept[kept["time_us"] < (_number(query, "endTime", 0) + 1) * unit_us]
+        if "fromId" in query:
+            kept = kept[kept["agg_id"] >= _number(query, "fromId", 0)]
+        kept = _aggregates_within(kept, limit, first="fromId" in query or "startTime" in query)
+        texts = [
+            f"{{{messages.agg_fields(market.symbol, rows, unit_us)}}}"
+            for rows in messages.aggregates(kept.tolist())
+        ]
+        return f"[{','.join(texts)}]".encode()
+
+    def _klines(self, query: Query, unit_us: int) -> bytes:
+        market, limit = self._market(query), _limit(query, 500, 1_000)
+        interval = query.get("interval", "")
+        if interval not in INTERVALS_US:
+            raise BadRequest(-1120, "Invalid interval.")
+        now = bucket_us(interval, self._clock_us())
+        length = INTERVALS_US[interval]
+        end = min(now, bucket_us(interval, _number(query, "endTime", 2**52) * unit_us))
+        start = _number(query, "startTime", -1)
+        if start >= 0:
+            # The first that opens at or after the start.
+            first = bucket_us(interval, start * unit_us + length - 1)
+            first = max(first, market.history.oldest_kline_us(interval))
+            end = min(end, first + (limit - 1) * length)
+        else:
+            first = end - (limit - 1) * length
+        rows = market.history.klines(interval, first, end)
+        return orjson.dumps(
+            [
+                messages.kline_array(
+                    market.symbol, row, int(row[0]["open_us"]) + length - 1, unit_us
+                )
+                for row in rows
+            ]
+        )
+
+    def _book_ticker(self, query: Query, unit_us: int) -> bytes:
+        answers = []
+        for market in self._some(query):
+            bid, bid_qty, ask, ask_qty = market.best()
+            tick, lot = market.symbol.tick, market.symbol.lot
+            answers.append(
+                {
+                    "symbol": market.symbol.name,
+                    "bidPrice": messages.decimal(bid * tick),
+                    "bidQty": messages.decimal(bid_qty * lot),
+                    "askPrice": messages.decimal(ask * tick),
+                    "askQty": messages.decimal(ask_qty * lot),
+                }
+            )
+        return orjson.dumps(answers[0] if "symbol" in query else answers)
+
+    def _price(self, query: Query, unit_us: int) -> bytes:
+        answers = []
+        for market in self._some(query):
+            last = market.history.trades(market.history.last_id, 1)
+            ticks = int(last["price"][0]) if last.size else market.best()[0]
+            price = messages.decimal(ticks * market.symbol.tick)
+            answers.append({"symbol": market.symbol.name, "price": price})
+        return orjson.dumps(answers[0] if "symbol" in query else answers)
+
+
+def _aggregates_within(kept: NDArray[np.void], limit: int, *, first: bool) -> NDArray[np.void]:
+    """The trades of the first or the last `limit` aggregates."""
+    if not kept.size:
+        return kept
+    ids = kept["agg_id"]
+    wanted: NDArray[np.bool_] = ids < ids[0] + limit if first else ids > ids[-1] - limit
+    within: NDArray[np.void] = kept[wanted]
+    return within
