@@ -1,0 +1,215 @@
+"""One connection to NATS: requests that fail at once when the server goes, and nothing dropped."""
+
+import asyncio
+import itertools
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import nats
+import nats.errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+
+from tidemill.schemas.errors import Unavailable
+
+PENDING_BYTES = 32 * 1024 * 1024
+"""Bytes that may wait for the socket: several flushes of 4 MB, so publishing never blocks."""
+REQUEST_TIMEOUT_S = 5.0
+
+
+class Reply(NamedTuple):
+    """An answer: its bytes and headers."""
+
+    payload: bytes
+    headers: Mapping[str, str]
+
+
+class ApiError(Exception):
+    """JetStream refused: `code` is HTTP-like, `err_code` names the reason exactly."""
+
+    def __init__(self, error: Mapping[str, Any]) -> None:
+        self.code = int(error.get("code", 0))
+        self.err_code = int(error.get("err_code", 0))
+        self.description = str(error.get("description", ""))
+        super().__init__(f"{self.description} ({self.code}, {self.err_code})")
+
+
+class Connection:
+    """A connection that reconnects for ever. `epoch` counts the times that it was lost."""
+
+    def __init__(self) -> None:
+        self.epoch = 0
+        self.client = Client()
+        self.error: Exception | None = None
+        self._inbox = ""
+        self._tokens = itertools.count(1)
+        self._replies: dict[str, asyncio.Future[Reply]] = {}
+        self._lost: set[Callable[[], None]] = set()
+        self._connected = asyncio.Event()
+
+    async def open(self, url: str, options: Mapping[str, Any], timeout_s: float) -> None:
+        """Connect. Raises Unavailable when no server lets us in within `timeout_s`."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self.client.connect(
+                    url,
+                    error_cb=self._on_error,
+                    disconnected_cb=self._on_disconnect,
+                    reconnected_cb=self._on_connect,
+                    closed_cb=self._on_disconnect,
+                    pending_size=PENDING_BYTES,
+                    max_reconnect_attempts=-1,
+                    **options,
+                )
+        except (TimeoutError, OSError, nats.errors.Error) as error:
+            await self.client.close()
+            raise Unavailable(f"NATS: {self.error or error!r}") from error
+        self._inbox = self.client.new_inbox()
+        await self.subscribe(f"{self._inbox}.*", self._on_reply)
+        self._connected.set()
+
+    async def _on_error(self, error: Exception) -> None:
+        self.error = error
+
+    async def _on_connect(self) -> None:
+        self._connected.set()
+
+    async def _on_disconnect(self) -> None:
+        self.epoch += 1
+        self._connected.clear()
+        for reply in self._replies.values():
+            if not reply.done():
+                reply.set_exception(Unavailable(f"connection to NATS lost: {self.error!r}"))
+        for lost in tuple(self._lost):
+            lost()
+
+    async def _on_reply(self, msg: Msg) -> None:
+        reply = self._replies.get(msg.subject)
+        if reply is not None and not reply.done():
+            reply.set_result(Reply(msg.data, msg.headers or {}))
+
+    @property
+    def connected(self) -> bool:
+        """Whether the server is there, as far as is known."""
+        return self.client.is_connected
+
+    async def wait_connected(self, timeout_s: float) -> None:
+        """Return when connected. Raises Unavailable after `timeout_s`."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._connected.wait()
+        except TimeoutError:
+            raise Unavailable(f"NATS is away: {self.error!r}") from None
+
+    def on_lost(self, called: Callable[[], None]) -> Callable[[], None]:
+        """Have `called` run whenever the connection is lost; returns what ends that."""
+        self._lost.add(called)
+        return lambda: self._lost.discard(called)
+
+    async def subscribe(self, subject: str, callback: Callable[[Msg], Any]) -> Subscription:
+        """Subscribe without client-side limits, which would drop: the caller bounds what comes."""
+        return await self.client.subscribe(
+            subject, cb=callback, pending_msgs_limit=0, pending_bytes_limit=0
+        )
+
+    def new_inbox(self) -> str:
+        """Return a subject that only this connection listens to."""
+        return self.client.new_inbox()
+
+    async def publish(
+        self, subject: str, payload: bytes, headers: dict[str, str] | None = None, reply: str = ""
+    ) -> None:
+        """Send without waiting. Raises Unavailable when the connection is down."""
+        if not self.client.is_connected:
+            raise Unavailable(f"NATS is away: {self.error!r}")
+        try:
+            await self.client.publish(subject, payload, reply=reply, headers=headers)
+        except (OSError, nats.errors.Error) as error:
+            raise Unavailable(f"NATS: {error!r}") from error
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise asyncio.CancelledError  # nats-py swallows it while it flushes
+
+    def expect(self) -> tuple[str, asyncio.Future[Reply]]:
+        """Return a reply subject and the future of what is sent to it; end it with `forget`."""
+        subject = f"{self._inbox}.{next(self._tokens)}"
+        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        self._replies[subject] = future
+        return subject, future
+
+    def forget(self, subject: str) -> None:
+        """Stop expecting a reply on `subject`."""
+        future = self._replies.pop(subject)
+        if future.done() and not future.cancelled():
+            future.exception()  # seen: nobody waits for it any more
+        future.cancel()
+
+    async def request(
+        self,
+        subject: str,
+        payload: bytes = b"",
+        headers: dict[str, str] | None = None,
+        timeout_s: float = REQUEST_TIMEOUT_S,
+    ) -> Reply:
+        """Send and return the answer. Raises Unavailable: no answer, or nobody there."""
+        inbox, future = self.expect()
+        try:
+            await self.publish(subject, payload, headers, inbox)
+            return await self.answer(subject, future, timeout_s)
+        finally:
+            self.forget(inbox)
+
+    async def answer(self, subject: str, future: asyncio.Future[Reply], timeout_s: float) -> Reply:
+        """Wait for the answer to a request to `subject`. Raises Unavailable."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                reply = await future
+        except TimeoutError:
+            raise Unavailable(f"no answer from {subject} within {timeout_s} s") from None
+        if reply.headers.get("Status") == "503":
+            raise Unavailable(f"nobody answers {subject}")
+        return reply
+
+    async def api(self, verb: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Ask JetStream's API. Raises ApiError when it refuses, Unavailable when it is away."""
+        payload = b"" if body is None else json.dumps(body).encode()
+        answer = json.loads((await self.request(f"$JS.API.{verb}", payload)).payload)
+        if not isinstance(answer, dict):
+            raise Unavailable(f"{verb} answered {answer!r}")
+        if "error" in answer:
+            error = ApiError(answer["error"])
+            if error.code in (408, 503):
+                raise Unavailable(f"{verb}: {error}") from error
+            raise error
+        return answer
+
+    async def close(self) -> None:
+        """Send what waits, and leave."""
+        await self.client.close()
+
+
+async def connect(
+    url: str,
+    name: str = "tidemill",
+    credentials: str | None = None,
+    inbox_prefix: str = "_INBOX",
+    timeout_s: float = 5.0,
+) -> Connection:
+    """Connect to NATS as the user in `url` or in the file `credentials`.
+
+    `inbox_prefix` is where this user may hear answers. Raises Unavailable.
+    """
+    options: dict[str, Any] = {
+        "name": name,
+        "inbox_prefix": inbox_prefix,
+        "reconnect_time_wait": 0.1,
+        "ping_interval": 5,
+        "max_outstanding_pings": 2,
+    }
+    if credentials is not None:
+        options["user_credentials"] = credentials
+    connection = Connection()
+    await connection.open(url, options, timeout_s)
+    return connection
