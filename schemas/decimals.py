@@ -1,6 +1,6 @@
 """Decimal text to mantissa and exponent, and back: exact, and never through a float.
 
-value = mantissa x 10^exponent. `mantissa_of` reads one number (0.4 us, measured; a numba parser
+value = mantissa x 10^exponent. `mantissa_of` reads one number (0.5 us, measured; a numba parser
 called for one number takes 2 us); `exact.mantissas_of` reads a batch (0.03 us each). No numba here,
 so that processes without kernels stay small.
 """

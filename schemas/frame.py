@@ -32,6 +32,8 @@ RECORDS_MAX = 65_535
 """Most records in one frame (numInGroup is a uint16)."""
 EXPONENT_MIN, EXPONENT_MAX = -18, 9
 """Exponents that prices and quantities may have."""
+INT64_NULL = -(1 << 63)
+"""Null of an optional int64 (SBE's)."""
 
 _HEADER = struct.Struct("<HHHH")
 _ROOT = struct.Struct("<QbbHI")
@@ -59,6 +61,7 @@ class Field(NamedTuple):
     `type` int128 stands as two columns, ``<name>_lo`` uint64 and ``<name>_hi`` int64, of one number
     in two's complement. `since` is the first version with the field. `unit` is ``ns`` (UTC),
     ``price``, ``quantity``, ``notional`` (price x quantity) or empty; `enum` names an enumeration.
+    `optional` says that an int64 may be null, which is -2^63.
     """
 
     name: str
@@ -67,6 +70,7 @@ class Field(NamedTuple):
     unit: str = ""
     enum: str = ""
     since: int = 1
+    optional: bool = False
 
 
 def _columns(fields: tuple[Field, ...]) -> list[tuple[str, str]]:

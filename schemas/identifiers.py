@@ -13,6 +13,9 @@ PARTITIONS = 64
 ALL = PARTITIONS
 """The partition number of records that concern every pair; written ``all`` in subjects."""
 
+VENUE_CHARS_MAX = 16
+"""Longest name of a venue: what a frame's char16 holds."""
+
 # What a NATS subject token may hold without a wildcard, separator or blank in it.
 _TOKEN = re.compile(r"[A-Z0-9][A-Z0-9_\-/:]{0,47}")
 _ASSET = re.compile(r"[A-Z0-9]{1,24}")
@@ -30,6 +33,8 @@ class InstrumentId(NamedTuple):
         symbol, dot, venue = text.rpartition(".")
         if not dot:
             raise ValueError(f"instrument id {text!r} is not SYMBOL.VENUE, as BTCUSDT.BINANCE is")
+        if len(venue) > VENUE_CHARS_MAX:
+            raise ValueError(f"venue {venue!r} has more than {VENUE_CHARS_MAX} characters")
         return cls(token(symbol), token(venue))
 
     def __str__(self) -> str:
