@@ -1,0 +1,1 @@
+"""Feeds: the one WebSocket loop, one file per venue and product, captures, and trades proven."""

@@ -1,0 +1,251 @@
+"""From raw messages to what is appended: the one pure core that live feeds and replay share.
+
+Raw messages go in with their receive times; out come, in the order they must be appended, batches
+of records and events: definitions before any record, trades in the order of their ids, holes and
+holds where they are found. Time comes in by `tick` only.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from tidemill.schemas.events.event import Event
+from tidemill.schemas.events.feed import (
+    ClockSkew,
+    RecordsGivenUp,
+    TradeGapDeclared,
+    TradeGapDetected,
+    TradeGapFilled,
+)
+from tidemill.schemas.frame import Kind
+from tidemill.schemas.kinds.quote import QUOTE
+from tidemill.schemas.kinds.status import STATUS
+from tidemill.schemas.kinds.trade import TRADE
+from tidemill.streams.feeds.clock import VenueClock
+from tidemill.streams.feeds.feed import (
+    Batch,
+    Decoded,
+    Instrument,
+    Instruments,
+    Records,
+    Said,
+    Venue,
+    feed_subject,
+)
+from tidemill.streams.feeds.gaps import Declared, Detected, Filled, Step, TradeSequence
+
+
+class Fact(NamedTuple):
+    """One event for one subject, at a receive time (ns)."""
+
+    subject: str
+    event: Event
+    ts: int
+
+
+Item = Batch | Fact
+"""What is appended next."""
+
+
+class Intake:
+    """State of one feed: instruments, trade sequences, the venue's clock, counts.
+
+    `lasts` are the newest appended trades, by symbol: (id, event time in ns). With `merging` on,
+    two connections carry the same channels and quotes seen already vanish, too.
+    """
+
+    def __init__(
+        self,
+        venue: Venue,
+        instruments: Instruments,
+        lasts: dict[str, tuple[int, int]] | None = None,
+    ) -> None:
+        self.venue = venue
+        self.instruments = instruments
+        self.clock = VenueClock()
+        self.counts: Counter[str] = Counter()
+        self.events: Counter[str] = Counter()
+        self.merging = False
+        self.said = Said()
+        self.sequences: dict[str, TradeSequence] = {
+            symbol: TradeSequence(*last) for symbol, last in (lasts or {}).items()
+        }
+        self._update_ids: dict[str, int] = {}
+        self._open: set[str] = set()
+
+    @property
+    def holes(self) -> bool:
+        """Whether any instrument has a hole that is waited for."""
+        return bool(self._open)
+
+    def missing(self) -> list[tuple[str, int, int]]:
+        """Return what is to be fetched: (symbol, first id, last id)."""
+        return [
+            (symbol, first, last)
+            for symbol in sorted(self._open)
+            for first, last in self.sequences[symbol].missing()
+        ]
+
+    def take(self, received: Sequence[int], raws: Sequence[bytes]) -> list[Item]:
+        """Take raw messages received at `received` (ns, never falling), at least one."""
+        said = self.said = self.venue.decode(received, raws, self.instruments)
+        now = received[-1]
+        items: list[Item] = []
+        self._defined(now, items)
+        self.counts["messages"] += len(raws)
+        self.counts["book_updates"] += said.book_updates
+        self.counts["ignored"] += said.ignored
+        if said.lead_ns is not None:
+            self.clock.observe(now, said.lead_ns)
+        if said.malformed:
+            self._malformed(said, items)
+        if said.quotes is not None:
+            self._quotes(said.quotes, items)
+        for trades in (said.filled, said.trades):
+            if trades is not None:
+                for instrument, records in self._split(trades):
+                    self._trades(instrument, records, items)
+        return items
+
+    def tick(self, now: int) -> list[Item]:
+        """Let time reach `now` (ns): holes are given up when they are due."""
+        items: list[Item] = []
+        for symbol in sorted(self._open):
+            self._said(symbol, self.sequences[symbol].expire(now), now, items)
+        return items
+
+    def finish(self, now: int, reason: str) -> list[Item]:
+        """Give every hole up: nothing more will come. What waited is appended."""
+        items: list[Item] = []
+        for symbol in sorted(self._open):
+            self._said(symbol, self.sequences[symbol].give_up(reason), now, items)
+        return items
+
+    def status(self, now: int, hold: bool = False) -> list[Item]:
+        """Return the feed's progress at `now` (ns), and a ClockSkew when its clock has moved."""
+        venue_time = self.clock.venue_time(now)
+        if venue_time is None:
+            return []
+        items: list[Item] = []
+        if (offset_ns := self.clock.skew()) is not None:
+            venue, product = self.venue.venue, self.venue.product
+            skew = ClockSkew(
+                venue=venue,
+                product=product,
+                offset_ns=offset_ns,
+                latency_ns=self.clock.latency_ns,
+                ts_recv=now,
+            )
+            items.append(self.fact(feed_subject("event", self.venue), skew, now))
+        items.append(_status(feed_subject("status", self.venue), venue_time, now, hold))
+        return items
+
+    def fact(self, subject: str, event: Event, ts: int) -> Fact:
+        """Return an event to append, counted by its name."""
+        self.events[type(event).__name__] += 1
+        return Fact(subject, event, ts)
+
+    def _defined(self, now: int, items: list[Item]) -> None:
+        for definition in self.instruments.fresh:
+            instrument = self.instruments.by_symbol[definition.symbol]
+            items.append(self.fact(instrument.subject("instrument"), definition, now))
+        self.instruments.fresh.clear()
+
+    def _malformed(self, said: Said, items: list[Item]) -> None:
+        """Say that messages could not be read; who calls keeps their bytes."""
+        self.counts["malformed"] += len(said.malformed)
+        event = RecordsGivenUp(
+            venue=self.venue.venue,
+            product=self.venue.product,
+            records=len(said.malformed),
+            ts_from=said.malformed[0].received,
+            ts_to=said.malformed[-1].received,
+            reason=f"unreadable messages, the first: {said.malformed[0].reason}"[:300],
+        )
+        items.append(self.fact(feed_subject("event", self.venue), event, event.ts_to))
+
+    def _split(self, decoded: Decoded) -> Iterator[tuple[Instrument, Records]]:
+        """Yield the records of each instrument, in the order received, by instrument."""
+        owners, records = decoded
+        if (owners == owners[0]).all():
+            yield self.instruments.by_index[owners[0]], records
+            return
+        order = np.argsort(owners, kind="stable")
+        owners, records = owners[order], records[order]
+        starts = np.flatnonzero(np.diff(owners, prepend=-1))
+        for start, end in zip(starts, (*starts[1:], len(owners)), strict=True):
+            yield self.instruments.by_index[owners[start]], records[start:end]
+
+    def _quotes(self, quotes: Decoded, items: list[Item]) -> None:
+        for instrument, records in self._split(quotes):
+            if self.merging:
+                records = self._unseen(instrument.symbol, records)
+                if not len(records):
+                    continue
+            self._update_ids[instrument.symbol] = int(records["update_id"][-1])
+            self.counts["quotes"] += len(records)
+            items.append(_batch(instrument, QUOTE, records))
+
+    def _unseen(self, symbol: str, quotes: Records) -> Records:
+        """Quotes newer than every one before; of two connections each comes once."""
+        last = self._update_ids.get(symbol, -1)
+        ids = quotes["update_id"].astype(np.int64)
+        before = np.maximum.accumulate(np.concatenate(([last], ids)))[:-1]
+        self.counts["duplicates"] += int((ids <= before).sum())
+        return quotes[ids > before]
+
+    def _trades(self, instrument: Instrument, trades: Records, items: list[Item]) -> None:
+        symbol = instrument.symbol
+        sequence = self.sequences.get(symbol)
+        if sequence is None:
+            sequence = self.sequences[symbol] = TradeSequence()
+        now = int(trades["ts_recv"][-1])
+        self._said(symbol, sequence.take(trades, now), now, items)
+
+    def _said(self, symbol: str, steps: list[Step], now: int, items: list[Item]) -> None:
+        """Turn what a trade sequence says into batches and events of its instrument."""
+        instrument = self.instruments.by_symbol[symbol]
+        for step in steps:
+            if isinstance(step, np.ndarray):
+                self.counts["trades"] += len(step)
+                items.append(_batch(instrument, TRADE, step))
+            elif isinstance(step, Detected | Filled | Declared):
+                event = self._event(symbol, step, now)
+                items.append(self.fact(instrument.subject("event"), event, now))
+            else:
+                venue_time = self.clock.venue_time(now) or now
+                items.append(_status(instrument.subject("status"), venue_time, now, step.hold))
+        (self._open.add if self.sequences[symbol].holes else self._open.discard)(symbol)
+
+    def _event(self, symbol: str, step: Detected | Filled | Declared, now: int) -> Event:
+        venue, first, last = self.venue.venue, step.first, step.last
+        if isinstance(step, Detected):
+            return TradeGapDetected(
+                venue=venue, symbol=symbol, first_id=first, last_id=last, ts_recv=now
+            )
+        if isinstance(step, Filled):
+            return TradeGapFilled(
+                venue=venue, symbol=symbol, first_id=first, last_id=last, ts_recv=now
+            )
+        return TradeGapDeclared(
+            venue=venue,
+            symbol=symbol,
+            first_id=first,
+            last_id=last,
+            ts_from=step.ts_from,
+            ts_to=step.ts_to,
+            ts_recv=now,
+            reason=step.reason,
+        )
+
+
+def _batch(instrument: Instrument, kind: Kind, records: Records) -> Batch:
+    return Batch(instrument.subject(kind.name), kind, records, *instrument.exponents)
+
+
+def _status(subject: str, venue_time: int, now: int, hold: bool) -> Batch:
+    record = STATUS.empty(1)
+    record["venue_time"], record["ts_recv"], record["hold"] = venue_time, now, hold
+    return Batch(subject, STATUS, record)

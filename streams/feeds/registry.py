@@ -1,0 +1,18 @@
+"""The venue files there are, by venue and product."""
+
+from tidemill.streams.feeds.binance_spot import BinanceSpot
+from tidemill.streams.feeds.feed import Venue
+
+VENUES: dict[tuple[str, str], Venue] = {
+    (venue.venue, venue.product): venue
+    for venue in (BinanceSpot("BINANCE"), BinanceSpot("BINANCE_US"))
+}
+
+
+def venue_of(venue: str, product: str) -> Venue:
+    """Return the venue file. Raises ValueError, naming those there are."""
+    found = VENUES.get((venue, product))
+    if found is None:
+        known = ", ".join(" ".join(key) for key in VENUES)
+        raise ValueError(f"there is no feed of {venue} {product}; there are {known}")
+    return found
