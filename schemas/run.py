@@ -26,7 +26,7 @@ FRAMES = np.dtype(
 INSTRUMENTS = np.dtype(
     [
         ("partition", "<u1"),
-        ("feed", "<i4"),  # row of its feed
+        ("feed", "<i4"),  # row of its feed, -1 until the feed has spoken
         ("pair", "<i4"),  # number of its pair; instruments of one pair share it
         ("venue", "S16"),
         ("product", "S16"),

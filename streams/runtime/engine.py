@@ -159,6 +159,8 @@ class Engine:
             letters = self._letters_of_poison(processor, segment.poison)
             emitted: dict[str, list[Emit]] = {}
             mine = {kind: columns[kind] for kind in processor.reads if kind in columns}
+            if processor.key == "feed":
+                mine = {kind: c for kind, column in mine.items() if (c := _of_feeds(column))}
             for run in order.runs(mine, self.keys.instruments) if mine else ():
                 run = self._check(processor, run, letters)
                 if len(run.frames):
@@ -205,7 +207,7 @@ class Engine:
             parked = part.parked.get(slot, int(row["r"])) < int(row["r"])
             reason = f"its key is parked since r={part.parked[slot]}" if parked else "not valid"
             partition = ALL if slot < 0 else int(self.keys.partitions[slot])
-            poison = Poison(int(row["r"]), run.kind, "", partition, slot, b"", reason)
+            poison = Poison(int(row["r"]), run.kind, "", partition, slot, b"", reason, parked)
             letters.append((int(row["r"]), int(row["i"]), poison))
         return _without(run, bad) if bad.any() else run
 
@@ -227,7 +229,7 @@ class Engine:
         part = self.parts[processor.name]
         letters.sort(key=lambda letter: letter[:2])
         for r, _, letter in letters:
-            if (processor.name, r) in self.skips:
+            if letter.parked or (processor.name, r) in self.skips:
                 continue
             if processor.poison == "halt":
                 raise Unreadable(f"{processor.name} halts at r={r}: {letter.reason}")
@@ -334,3 +336,13 @@ class Engine:
 def _without(run: Run, bad: np.ndarray[Any, np.dtype[np.bool_]]) -> Run:
     events = tuple(e for e, b in zip(run.events, bad, strict=False) if not b)
     return run._replace(frames=run.frames[~bad], events=events)
+
+
+def _of_feeds(column: Column) -> Column | None:
+    """Return what concerns whole feeds: the same in every shard, whatever instruments it owns."""
+    whole = column.frames["slot"] < 0
+    if not whole.any():
+        return None
+    made = tuple(e for e, w in zip(column.events, whole, strict=False) if w)
+    n = column.n if column.n is None else column.n[whole]
+    return column._replace(frames=column.frames[whole], events=made, n=n)

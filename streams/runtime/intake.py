@@ -45,6 +45,8 @@ class Poison(NamedTuple):
     slot: int
     payload: bytes
     reason: str
+    parked: bool = False
+    """Refused only because an earlier record parked its key."""
 
 
 class Segment(NamedTuple):

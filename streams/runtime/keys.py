@@ -54,12 +54,20 @@ class Keys:
         return -1 if number < 0 else self.pair_slot[number]
 
     def add_feed(self, venue: str, product: str) -> int:
-        """Number a feed when it is first named."""
+        """Number a feed when a record of its own first names it, not when an instrument does.
+
+        Every shard reads feeds' records, but only its own instruments' definitions: so the order
+        of feeds is the same in all of them.
+        """
         number = self._feeds.setdefault((venue, product), len(self.feeds))
         if number == len(self.feeds):
             if number >= FEEDS_MAX:
                 raise ValueError(f"more than {FEEDS_MAX} feeds")
             self.feeds.append((venue, product))
+            of = (self.instruments["venue"] == venue.encode()) & (
+                self.instruments["product"] == product.encode()
+            )
+            self.instruments["feed"][of] = number
         return number
 
     def define(self, event: InstrumentDefined) -> int:
@@ -80,7 +88,7 @@ class Keys:
             self.pair_slot.append(slot)
         self._table[slot] = (
             partition(event.pair),
-            self.add_feed(event.venue, event.product),
+            self.feed(event.venue, event.product),
             pair,
             event.venue.encode(),
             event.product.encode(),
