@@ -1,0 +1,170 @@
+"""One example of every kind of record and of every event, for tests, documents and the corpus.
+
+They are part of the golden corpus: never edit one, add another.
+"""
+
+from typing import Any
+
+from tidemill.schemas import frame
+from tidemill.schemas.enums import AggressorSide, BarFlag, OrderSide, RecordFlag
+from tidemill.schemas.events.control import CodeDeployed, DeadLetterSkipped
+from tidemill.schemas.events.dead_letter import DeadLetter
+from tidemill.schemas.events.event import Event
+from tidemill.schemas.events.feed import (
+    ClockSkew,
+    FeedConnected,
+    FeedDisconnected,
+    FeedStale,
+    RecordsGivenUp,
+    TradeGapDeclared,
+    TradeGapDetected,
+    TradeGapFilled,
+)
+from tidemill.schemas.events.instrument import InstrumentDefined
+from tidemill.schemas.frame import INT64_NULL, Frame
+from tidemill.schemas.kinds import KINDS
+from tidemill.schemas.rows import Row, from_rows
+
+TS = 1_723_075_200_000_000_000
+"""2024-08-08T00:00:00Z in ns: the time of the examples."""
+_MS = 1_000_000
+_AT: dict[str, Any] = {"at_r": 4_711, "at_i": 3, "n": 33 << 24 | 1}
+_BTC_FEED: dict[str, Any] = {"venue": "BINANCE", "product": "SPOT"}
+_BTC: dict[str, Any] = {"venue": "BINANCE", "symbol": "BTCUSDT"}
+
+SEQUENCE = 4_095
+"""The writer's sequence of every example frame and event."""
+EXPONENTS = {"time": (0, 0), "status": (0, 0), "price": (-10, -8)}
+"""Exponents (price, quantity) of example frames that do not have -8 and -8."""
+
+ROWS: dict[str, list[Row]] = {
+    "trade": [
+        {
+            "ts_event": TS + 12 * _MS, "ts_recv": TS + 15 * _MS, "trade_id": 3_700_000_001,
+            "price": 61_837_63_000_000, "quantity": 12_345_678,
+            "aggressor_side": AggressorSide.BUYER, "flags": RecordFlag.NONE,
+        },
+        {
+            "ts_event": TS + 13 * _MS, "ts_recv": TS + 15 * _MS, "trade_id": 3_700_000_002,
+            "price": 61_837_62_000_000, "quantity": 1,
+            "aggressor_side": AggressorSide.SELLER, "flags": RecordFlag.FILLED | RecordFlag.LAST,
+        },
+    ],
+    "quote": [
+        {
+            "ts_event": INT64_NULL, "ts_recv": TS + 15 * _MS, "update_id": 49_000_000_007,
+            "bid_price": 61_837_62_000_000, "bid_quantity": 150_000_000,
+            "ask_price": 61_837_63_000_000, "ask_quantity": 4_321, "flags": RecordFlag.NONE,
+        },
+        {"ts_event": TS + 16 * _MS, "ts_recv": TS + 17 * _MS, "update_id": 49_000_000_011},
+    ],
+    "status": [{"venue_time": TS + 498 * _MS, "ts_recv": TS + 500 * _MS, "hold": 1}],
+    "time": [{"ts": TS + 500 * _MS}],
+    "bar": [
+        {
+            **_AT, "ts_open": TS, "interval_s": 60, "revision": 2,
+            "open": 61_837_63_000_000, "high": 61_900_00_000_000, "low": 61_800_00_000_000,
+            "close": 61_850_10_000_000, "volume": 1_234_567_890, "quote_volume": 1 << 70,
+            "taker_buy_volume": 1_000_000_000, "trade_count": 1_300,
+            "first_trade_id": 3_700_000_001, "last_trade_id": 3_700_001_300,
+            "flags": BarFlag.GAP | BarFlag.LATE,
+        },
+    ],
+    "book": [
+        {
+            "ts_event": TS + 20 * _MS, "ts_recv": TS + 22 * _MS,
+            "first_update_id": 49_000_000_012, "last_update_id": 49_000_000_019,
+            "price": 61_837_00_000_000, "quantity": 0, "side": OrderSide.BUY,
+            "flags": RecordFlag.NONE,
+        },
+        {
+            "ts_event": TS + 20 * _MS, "ts_recv": TS + 22 * _MS,
+            "first_update_id": 49_000_000_012, "last_update_id": 49_000_000_019,
+            "price": 61_838_00_000_000, "quantity": 77_000_000, "side": OrderSide.SELL,
+            "flags": RecordFlag.LAST | RecordFlag.SNAPSHOT,
+        },
+    ],
+    "derivative": [
+        {
+            "ts_event": TS + 21 * _MS, "ts_recv": TS + 23 * _MS,
+            "mark_price": 61_840_12_345_678, "index_price": 61_839_00_000_000,
+            "funding_rate": -100_000_000, "next_funding_time": TS + 28_800_000 * _MS,
+            "funding_interval_s": 28_800, "open_interest": 8_123_456_000_000,
+            "fields": 0b111111, "flags": RecordFlag.NONE,
+        },
+    ],
+    "liquidation": [
+        {
+            "ts_event": TS + 24 * _MS, "ts_recv": TS + 26 * _MS,
+            "price": 61_000_00_000_000, "average_price": 61_010_50_000_000,
+            "quantity": 300_000_000, "filled_quantity": 300_000_000,
+            "side": OrderSide.SELL, "flags": RecordFlag.LIQUIDATION,
+        },
+    ],
+    "price": [
+        {
+            **_AT, "ts": TS + 500 * _MS, "volume": 2_345_678_901_234, "quote_volume": 1 << 90,
+            "last_price_sum": 2 * 618_376_300_000_000, "high_price": 618_400_000_000_000,
+            "low_price": 618_376_300_000_000, "best_bid": 618_376_200_000_000,
+            "best_bid_quantity": 150_000_000, "best_ask": 618_376_300_000_000,
+            "best_ask_quantity": 4_321, "high_venue": "BINANCE_US", "low_venue": "BINANCE",
+            "best_bid_venue": "BINANCE", "best_ask_venue": "SIXTEEN_CHARS_XX", "venues": 2,
+            "flags": BarFlag.PARTIAL,
+        },
+    ],
+}  # fmt: skip
+"""Raw values of one frame of every kind; fields left out are zero."""
+
+EVENTS: dict[str, Event] = {
+    event.tag(): event
+    for event in (
+        InstrumentDefined(
+            sequence=SEQUENCE, **_BTC, product="SPOT", base="BTC", quote="USDT",
+            tick_size="0.01000000", lot_size="0.00001000", min_notional="5.00000000", ts_event=TS,
+        ),
+        FeedConnected(sequence=SEQUENCE, **_BTC_FEED, connection=1, ts_recv=TS),
+        FeedDisconnected(
+            sequence=SEQUENCE, **_BTC_FEED, connection=1, ts_recv=TS + _MS,
+            reason='no pong for 20 s, "1006"',
+        ),
+        FeedStale(
+            sequence=SEQUENCE, **_BTC_FEED, **_AT, ts=TS, silent_ns=5_000 * _MS, state="STALE"
+        ),
+        TradeGapDetected(sequence=SEQUENCE, **_BTC, first_id=11, last_id=13, ts_recv=TS),
+        TradeGapFilled(sequence=SEQUENCE, **_BTC, first_id=11, last_id=12, ts_recv=TS + _MS),
+        TradeGapDeclared(
+            sequence=SEQUENCE, **_BTC, first_id=13, last_id=13, ts_from=TS, ts_to=TS + _MS,
+            ts_recv=TS + 2_000 * _MS, reason="not answered within 2 s",
+        ),
+        RecordsGivenUp(
+            sequence=SEQUENCE, **_BTC_FEED, records=1_300, ts_from=TS, ts_to=TS + _MS,
+            reason="not acknowledged within 10 s",
+        ),
+        ClockSkew(
+            sequence=SEQUENCE, **_BTC_FEED, offset_ns=-3 * _MS, latency_ns=2 * _MS, ts_recv=TS
+        ),
+        CodeDeployed(sequence=SEQUENCE, graph="market", code_hash="0" * 64),
+        DeadLetterSkipped(sequence=SEQUENCE, processor="bars", r=4_711, reason="known bad frame"),
+        DeadLetter(
+            sequence=SEQUENCE, **_AT, processor="bars", subject="md.trade.BINANCE.BTCUSDT.33",
+            reason="crc does not match", policy="park", payload="AAECAw==",
+        ),
+    )
+}  # fmt: skip
+"""One event of every type, by tag."""
+
+
+def encoded(name: str) -> bytes:
+    """Return the example frame of the kind `name`."""
+    kind = KINDS[name]
+    return frame.encode(kind, from_rows(kind, ROWS[name]), SEQUENCE, *exponents(name))
+
+
+def exponents(name: str) -> tuple[int, int]:
+    """Return the exponents (price, quantity) of the example frame of the kind `name`."""
+    return EXPONENTS.get(name, (-8, -8))
+
+
+def decoded(name: str) -> Frame:
+    """Return the example frame of the kind `name`, decoded."""
+    return frame.decode(encoded(name), {KINDS[name].template_id: KINDS[name]})
