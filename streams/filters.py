@@ -54,6 +54,15 @@ def distinct(filters: Sequence[str]) -> tuple[str, ...]:
     return tuple(kept)
 
 
+def within(filters: Sequence[str], subjects: Sequence[str], stream: str) -> tuple[str, ...]:
+    """Return the distinct `filters`. Raises ValueError for one that `stream` has no subject for."""
+    kept = distinct(filters)
+    for one in kept:
+        if not any(collide(one, subject) for subject in subjects):
+            raise ValueError(f"stream {stream} has no subject for filter {one!r}")
+    return kept
+
+
 class Matcher:
     """Remembers which subjects a set of filters takes; `taken` is one dictionary look-up."""
 

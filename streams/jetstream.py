@@ -14,7 +14,7 @@ from nats.aio.msg import Msg
 
 from tidemill.schemas.errors import Fenced, Unavailable
 from tidemill.streams import batch
-from tidemill.streams.filters import Matcher, distinct
+from tidemill.streams.filters import Matcher, distinct, within
 from tidemill.streams.jetstream_connection import ApiError, Connection
 from tidemill.streams.jetstream_reader import JetStreamReader
 from tidemill.streams.live import LiveQueue
@@ -41,7 +41,8 @@ class JetStreamLog:
         self.name = name
         self.uuid = str(config.get("metadata", {}).get(UUID_KEY, ""))
         self._connection = connection
-        self._taken = Matcher(config["subjects"])
+        self._subjects: list[str] = config["subjects"]
+        self._taken = Matcher(self._subjects)
 
     @classmethod
     async def open(cls, connection: Connection, name: str) -> "JetStreamLog":
@@ -109,7 +110,8 @@ class JetStreamLog:
 
     async def read(self, start: int, filters: Sequence[str]) -> JetStreamReader:
         """See Log.read."""
-        reader = JetStreamReader(self._connection, self, start, distinct(filters))
+        wanted = within(filters, self._subjects, self.name)
+        reader = JetStreamReader(self._connection, self, start, wanted)
         await reader.open()
         return reader
 

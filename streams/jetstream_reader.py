@@ -31,7 +31,6 @@ HEARTBEAT_S = 1.0
 HEARTBEATS_MISSED_S = 2.5
 INACTIVE_S = 60.0
 _RETRY_S = 0.1
-_FILTER_UNKNOWN = (10093, 10138)  # outside the stream's subjects; overlapping
 
 
 class Stream(Protocol):
@@ -63,9 +62,12 @@ class JetStreamReader:
         self._consumer: _Consumer | None = None
 
     async def open(self) -> None:
-        """Create the consumer. Raises ValueError for filters that the stream does not take."""
+        """Create the consumer. Raises Unavailable."""
         self._uuid = (await self._log.identity()).uuid
-        await self._create()
+        try:
+            await self._create()
+        except ApiError as error:
+            raise Unavailable(f"reading {self._log.name}: {error}") from error
 
     async def pull(self, messages_max: int, bytes_max: int, timeout_s: float) -> list[Message]:
         """See Reader.pull."""
@@ -164,10 +166,8 @@ class JetStreamReader:
         }
         try:
             await consumer.open(config)
-        except BaseException as error:
+        except BaseException:  # also when cancelled: the subscription must not stay
             await consumer.close()
-            if isinstance(error, ApiError) and error.err_code in _FILTER_UNKNOWN:
-                raise ValueError(f"{name} refuses {self._filters}: {error}") from error
             raise
         self._consumer = consumer
         await consumer.request(self._room)

@@ -12,7 +12,7 @@ from uuid import uuid4
 
 from tidemill.schemas.errors import Fenced, Regressed, Unavailable
 from tidemill.streams import batch
-from tidemill.streams.filters import Matcher, collide, distinct
+from tidemill.streams.filters import Matcher, within
 from tidemill.streams.live import LiveQueue
 from tidemill.streams.log import Checkpoint, Fence, Identity, Message
 
@@ -126,10 +126,7 @@ class MemoryLog:
 
     async def read(self, start: int, filters: Sequence[str]) -> "MemoryReader":
         """See Log.read."""
-        wanted = distinct(filters)
-        for one in wanted:
-            if not any(collide(one, subject) for subject in self._subjects):
-                raise ValueError(f"stream {self.name} has no subject for filter {one!r}")
+        wanted = within(filters, self._subjects, self.name)
         self._present()
         return MemoryReader(self, max(start, self._first), wanted)
 
