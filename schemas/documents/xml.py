@@ -13,14 +13,23 @@ from tidemill.schemas.frame import INT64_NULL, SCHEMA_ID, Field, Kind
 
 _NAMESPACE = "http://fixprotocol.io/2016/sbe"
 _ROOT_FIELDS = (
-    ("sequence", "uint64", "the writer's own sequence, contiguous for one writer"),
-    ("priceExponent", "int8", "value of a price = mantissa x 10^priceExponent"),
-    ("quantityExponent", "int8", "value of a quantity = mantissa x 10^quantityExponent"),
-    ("flags", "uint16", "reserved"),
-    ("crc", "uint32", "CRC-32C (RFC 3720) of the whole message with this field zero"),
+    ("sequence", "uInt64", "the writer's own sequence, contiguous for one writer"),
+    ("priceExponent", "Int8", "value of a price = mantissa x 10^priceExponent"),
+    ("quantityExponent", "Int8", "value of a quantity = mantissa x 10^quantityExponent"),
+    ("flags", "uInt16", "reserved"),
+    ("crc", "uInt32", "CRC-32C (RFC 3720) of the whole message with this field zero"),
 )
 _GROUP_ID = 100
 _FIRST_FIELD_ID = 101
+# Named types of the plain ones: not every decoder takes a primitive type as a field's type.
+_PLAIN_TYPES = {
+    "uint8": "uInt8",
+    "uint16": "uInt16",
+    "uint32": "uInt32",
+    "uint64": "uInt64",
+    "int8": "Int8",
+    "int64": "Int64",
+}
 # Wire types of the units that have one of their own: (name, description).
 _UNIT_TYPES = {
     "ns": ("timestamp", "nanoseconds since 1970-01-01T00:00:00Z"),
@@ -61,8 +70,10 @@ def _add_types(types: ET.Element, kinds: list[Kind]) -> None:
         blockLength="uint16", numInGroup="uint16",
     )  # fmt: skip
     _composite(
-        types, "int128", "One two's complement integer: hi x 2^64 + lo", lo="uint64", hi="int64"
+        types, "Int128", "One two's complement integer: hi x 2^64 + lo", lo="uint64", hi="int64"
     )
+    for primitive, name in _PLAIN_TYPES.items():
+        _type(types, name, primitive)
     for name, description in _UNIT_TYPES.values():
         _type(types, name, "int64", description=description)
     _type(
@@ -148,7 +159,7 @@ def _wire_type(field: Field) -> str:
         return "optionalTimestamp"
     if field.type == "int64" and field.unit in _UNIT_TYPES:
         return _UNIT_TYPES[field.unit][0]
-    return field.type
+    return "Int128" if field.type == "int128" else _PLAIN_TYPES.get(field.type, field.type)
 
 
 def _described(field: Field) -> str:

@@ -257,3 +257,7 @@ def test_every_kind_has_its_own_name_and_template_and_a_packed_dtype() -> None:
             (kind.dtype.fields or {})[column][0].itemsize for column in kind.dtype.names or ()
         ]
         assert kind.dtype.itemsize == sum(widths)
+
+
+def test_the_crc_is_crc_32c_as_published() -> None:
+    assert crc32c(b"123456789") == 0xE3069283  # RFC 3720's polynomial; Rocksoft's check value

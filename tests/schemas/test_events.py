@@ -1,0 +1,105 @@
+"""JSON events: read back as written, the same bytes always, refused where they are not valid."""
+
+import json
+from typing import Any
+
+import jsonschema
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tidemill.schemas import events, examples
+from tidemill.schemas.documents import json_schemas
+from tidemill.schemas.errors import Unreadable
+from tidemill.schemas.events import EVENTS
+from tidemill.schemas.events.event import EVENT_BYTES_MAX, Event
+
+ALL_EVENTS = pytest.mark.parametrize("tag", list(EVENTS))
+VALIDATOR = jsonschema.Draft202012Validator(json_schemas.document(EVENTS.values()))
+
+
+def fields_of(tag: str) -> dict[str, Any]:
+    fields: dict[str, Any] = json.loads(events.encode(examples.EVENTS[tag]))
+    return fields
+
+
+def test_every_event_has_an_example() -> None:
+    assert examples.EVENTS.keys() == EVENTS.keys()
+
+
+@ALL_EVENTS
+def test_an_event_is_read_back_as_written_with_its_tag_first(tag: str) -> None:
+    event = examples.EVENTS[tag]
+    payload = events.encode(event)
+    assert payload.startswith(f'{{"event":"{tag}","sequence":4095,'.encode())
+    assert events.decode(payload) == event
+    assert type(events.decode(payload)) is EVENTS[tag]
+    assert events.encode(events.decode(payload)) == payload
+
+
+@ALL_EVENTS
+def test_an_event_fulfils_its_json_schema_and_nothing_else_does(tag: str) -> None:
+    VALIDATOR.validate(fields_of(tag))
+    for wrong in (
+        fields_of(tag) | {"unknown": 1},
+        fields_of(tag) | {"event": tag.replace("v1", "v999")},
+        fields_of(tag) | {"sequence": "1"},
+    ):
+        assert not VALIDATOR.is_valid(wrong)
+
+
+@ALL_EVENTS
+def test_an_event_lacking_a_field_or_with_another_type_is_unreadable(tag: str) -> None:
+    required = {name for name, field in EVENTS[tag].model_fields.items() if field.is_required()}
+    for name in EVENTS[tag].model_fields:
+        for wrong in (None, [], 1.5, {}):
+            with pytest.raises(Unreadable):
+                events.decode(json.dumps(fields_of(tag) | {name: wrong}).encode())
+    for name in required:
+        less = {key: value for key, value in fields_of(tag).items() if key != name}
+        with pytest.raises(Unreadable):
+            events.decode(json.dumps(less).encode())
+        assert not VALIDATOR.is_valid(less)
+    with pytest.raises(Unreadable):
+        events.decode(json.dumps(fields_of(tag) | {"unknown": 1}).encode())
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"", b"null", b"[]", b'"FeedStale.v1"', b"{}", b"1", b"{", b"\xff", b'{"event":1}',
+        b'{"event":"Nothing.v1"}', b'{"event":["FeedStale.v1"]}', b'{"event":"FeedStale.v1"}',
+        b"[" * 5_000, b'{"event":"' + b"x" * EVENT_BYTES_MAX + b'"}',
+        b'{"event":"CodeDeployed.v1","graph":"a","code_hash":"b","sequence":1e400}',
+        b'{"event":"CodeDeployed.v1","graph":"a","code_hash":"b","sequence":NaN}',
+    ],
+)  # fmt: skip
+def test_what_is_no_known_event_is_unreadable(payload: bytes) -> None:
+    with pytest.raises(Unreadable):
+        events.decode(payload)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(st.sampled_from(list(EVENTS)), st.data())
+def test_any_json_under_a_known_tag_is_valid_or_unreadable(tag: str, data: st.DataObject) -> None:
+    fields = fields_of(tag)
+    name = data.draw(st.sampled_from(list(fields)))
+    payload = json.dumps(fields | {name: data.draw(JSON)}).encode()
+    try:
+        event = events.decode(payload)
+    except Unreadable:
+        return
+    assert isinstance(event, Event)
+    assert events.decode(events.encode(event)) == event
+
+
+@given(st.binary(max_size=300))
+def test_random_bytes_are_no_event(payload: bytes) -> None:
+    with pytest.raises(Unreadable):
+        events.decode(payload)
