@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import orjson
 
-from tidemill.schemas.errors import Unreadable
+from tidemill.schemas.errors import Unavailable, Unreadable
 from tidemill.schemas.events.instrument import InstrumentDefined
 from tidemill.streams.runtime.engine import Section
 from tidemill.streams.runtime.graph import Graph
@@ -73,8 +73,13 @@ class Snapshots:
         return found
 
     def load(self, saved: Saved, partitions: frozenset[int]) -> tuple[int, int, list[Section]]:
-        """Return (ts, out_from, sections of `partitions`). Raises Unreadable for a damaged file."""
-        body = saved.path.read_bytes()
+        """Return (ts, out_from, sections of `partitions`). Raises Unreadable for a damaged file,
+        Unavailable for one that was dropped since `newest` found it.
+        """
+        try:
+            body = saved.path.read_bytes()
+        except FileNotFoundError as error:
+            raise Unavailable(f"{saved.path} was replaced by a newer snapshot") from error
         if hashlib.sha256(body).hexdigest()[:16] not in saved.path.name:
             raise Unreadable(f"{saved.path} is damaged")
         head, start = _read_head(body)
@@ -98,7 +103,10 @@ class Snapshots:
         found = []
         for path in sorted(self._folder.glob("*.snap"), reverse=True):
             match = _NAME.fullmatch(path.name)
-            body = path.read_bytes() if match else b""
+            try:
+                body = path.read_bytes() if match else b""
+            except FileNotFoundError:  # another shard dropped it after writing a newer one
+                continue
             if match and hashlib.sha256(body).hexdigest()[:16] == match[2]:
                 head, _ = _read_head(body)
                 owned = frozenset(section["partition"] for section in head["sections"])
