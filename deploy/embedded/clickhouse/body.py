@@ -27,7 +27,7 @@ _CHUNK_LINE_BYTES_MAX = 1024
 class Framed(io.RawIOBase):
     """The body of one request on a connection, as the Content-Length or its chunks frame it."""
 
-    def __init__(self, source: BinaryIO, *, length: int | None, bytes_max: int) -> None:
+    def __init__(self, source: io.BufferedIOBase, *, length: int | None, bytes_max: int) -> None:
         """`length` None: chunked. Reading beyond `bytes_max` raises Refused."""
         self._source = source
         self._chunked = length is None
@@ -44,16 +44,16 @@ class Framed(io.RawIOBase):
             self._next_chunk()
         if self.finished:
             return 0
-        data = self._source.read(min(len(view), self._left))
-        if not data:
+        wanted = view[: min(len(view), self._left)]
+        size = self._source.readinto(wanted)
+        if not size:
             raise ConnectionError("the client went away in the middle of a body")
-        view[: len(data)] = data
-        self._left -= len(data)
-        self._budget -= len(data)
+        self._left -= size
+        self._budget -= size
         if self._budget < 0:
             raise refusal(QUERY_IS_TOO_LARGE, "The request body is larger than the front takes")
         self._end_of_part()
-        return len(data)
+        return size
 
     def _end_of_part(self) -> None:
         if self._left:

@@ -2,8 +2,8 @@
 
 chdb runs any number of connections side by side on one path, but gives no query ids and no
 settings per query. So a query runs on a connection whose `USE` and `SET` state is exactly its
-context, never used for another one, and carries its id as a comment at its end, which
-`system.processes` shows and `KILL QUERY` finds.
+context, never used for another one, and carries its id as a comment, which `system.processes` shows
+and `KILL QUERY` finds.
 """
 
 import importlib
@@ -150,7 +150,7 @@ class Engine:
         `reads`: it leaves its connection as it found it, and its context will be seen again.
         """
         with self._connection(context, keep=reads) as connection:
-            return _run(connection, sql + _tag(query_id), format, params)
+            return _run(connection, _tagged(sql, query_id), format, params)
 
     def engine_id(self, query_id: str) -> str | None:
         """The id the engine itself gave the running query `query_id`."""
@@ -158,8 +158,8 @@ class Engine:
             if query_id not in self._running:
                 return None
         found = self.ask(
-            "SELECT query_id FROM system.processes WHERE endsWith(query, {tag:String})",
-            {"tag": _tag(query_id).replace("\n", "\\n")},
+            "SELECT query_id FROM system.processes WHERE position(query, {tag:String}) > 0",
+            {"tag": _tag(query_id)},
         )
         return found.split("\n", 1)[0] or None
 
@@ -262,7 +262,14 @@ def _run(connection: Connection, sql: str, format: str, params: dict[str, str]) 
 
 
 def _tag(query_id: str) -> str:
-    return f"\n/* query_id={query_id} */"
+    return f"/* query_id={query_id} */"
+
+
+def _tagged(sql: str, query_id: str) -> str:
+    """The tag at the end, so that positions in syntax errors are the client's; but before
+    `INSERT ... VALUES`, whose end is data."""
+    tag = _tag(query_id)
+    return f"{tag}{sql}" if sql[:6].upper() == "INSERT" else f"{sql}\n{tag}"
 
 
 def _set(settings: tuple[tuple[str, str], ...]) -> str:

@@ -1,5 +1,6 @@
 """ClickHouse's HTTP interface over the engine: one thread a connection, keep-alive, all bounded."""
 
+import io
 import logging
 import os
 import socket
@@ -177,7 +178,7 @@ class Handler(BaseHTTPRequestHandler):
         if length is not None and not length.isdecimal():
             raise refusal(BAD_ARGUMENTS, f"Not a Content-Length: {length!r}")
         return Framed(
-            cast(BinaryIO, self.rfile),
+            cast(io.BufferedIOBase, self.rfile),
             length=None if coding else int(length or 0),
             bytes_max=self.server.limits.body_bytes_max,
         )
@@ -288,7 +289,7 @@ class Handler(BaseHTTPRequestHandler):
         first, complete = reading.first()
         if complete:
             self._finished(first, encoding, reading.result())
-        elif request.wait_end:
+        elif request.wait_end or self.request_version == "HTTP/1.0":  # 1.0 knows no chunks
             self._spooled(first, encoding, reading)
         else:
             self._streamed(first, encoding, reading)
