@@ -5,6 +5,7 @@ import itertools
 import json
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
+from urllib.parse import urlparse
 
 import nats
 import nats.errors
@@ -201,6 +202,8 @@ async def connect(
 
     `inbox_prefix` is where this user may hear answers. Raises Unavailable.
     """
+    if not urlparse(url).hostname:
+        raise ValueError(f"{url!r} is no URL as nats://user:password@host:4222 is")
     options: dict[str, Any] = {
         "name": name,
         "inbox_prefix": inbox_prefix,

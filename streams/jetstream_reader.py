@@ -107,6 +107,11 @@ class JetStreamReader:
         consumer.waited(heard, asyncio.get_running_loop().time() - start)
 
     @property
+    def held_bytes(self) -> int:
+        """Bytes of messages that arrived and were not pulled yet; bounded."""
+        return self._buffered
+
+    @property
     def _room(self) -> bool:
         return self._buffered < BUFFER_BYTES_MAX
 

@@ -1,0 +1,233 @@
+"""What the log port promises when acknowledgements, consumers, servers or streams are lost."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from tests.contracts.logs import TEST, jetstream, memory
+from tests.servers import RunningNats
+from tidemill.schemas.errors import Fenced, Regressed, Unavailable
+from tidemill.streams.jetstream import JetStreamLog
+from tidemill.streams.jetstream_connection import connect
+from tidemill.streams.log import Checkpoint, Fence, Message, Reader
+from tidemill.streams.memory import Fault
+from tidemill.streams.migrator import migrate
+
+Api = Callable[..., Awaitable[dict[str, Any]]]
+
+
+def numbered(count: int, subject: str = "time") -> list[tuple[str, bytes]]:
+    return [(subject, b"%d" % at) for at in range(count)]
+
+
+async def pull_within(reader: Reader, count: int, seconds: float = 20) -> list[Message]:
+    """`count` messages, whatever is Unavailable meanwhile."""
+    found: list[Message] = []
+    async with asyncio.timeout(seconds):
+        while len(found) < count:
+            try:
+                found += await reader.pull(count - len(found), 1 << 20, 1)
+            except Unavailable:
+                await asyncio.sleep(0.05)
+    return found
+
+
+async def test_a_lost_acknowledgement_in_memory_is_unavailable_and_may_have_landed():
+    log = memory()
+    log.faults = [Fault.LANDED, Fault.LOST, None, Fault.LANDED]
+    for landed in (1, 1):
+        with pytest.raises(Unavailable):
+            await log.append(numbered(1), Fence("time", 0))
+        assert (await log.identity()).last == landed
+    assert await log.append(numbered(1), Fence("time", 1)) == 2
+    with pytest.raises(Unavailable):
+        await log.transact(numbered(1), [Checkpoint("ckpt.g.00", b"", 0)])
+    assert (await log.last("ckpt.>")) == Message(4, "ckpt.g.00", b"")
+
+
+async def test_a_log_in_memory_that_is_away_or_another_says_so():
+    log = memory()
+    await log.append(numbered(5), None)
+    reader = await log.read(1, ["time"])
+    assert len(await reader.pull(5, 1000, 1)) == 5
+    log.away = True
+    for attempt in (log.append(numbered(1), None), log.identity(), reader.pull(1, 1, 1)):
+        with pytest.raises(Unavailable):
+            await attempt
+    log.away = False
+    log.truncate(3)
+    with pytest.raises(Regressed):
+        await reader.pull(1, 1, 1)
+    assert await log.append(numbered(1), Fence("time", 3)) == 4
+    other = await log.read(1, ["time"])
+    assert len(await other.pull(9, 1000, 1)) == 4
+    log.recreate()
+    with pytest.raises(Regressed):
+        await other.pull(1, 1, 1)
+
+
+@pytest.mark.integration
+async def test_a_deleted_consumer_is_made_again_where_the_reader_was(nats: RunningNats):
+    async with jetstream(nats) as log, admin(nats) as api:
+        await log.append(numbered(10), None)
+        reader = await log.read(1, ["time"])
+        found = await pull_within(reader, 4)
+        for _ in range(3):
+            names = (await api("CONSUMER.NAMES.TEST"))["consumers"]
+            assert len(names) == 1
+            await api(f"CONSUMER.DELETE.TEST.{names[0]}")
+            await log.append(numbered(10), None)
+            found += await pull_within(reader, 10)
+        found += await pull_within(reader, 6)
+        assert [m.sequence for m in found] == list(range(1, 41))
+        await reader.close()
+        await asyncio.sleep(0.1)
+        assert (await api("CONSUMER.NAMES.TEST"))["consumers"] == []
+
+
+@pytest.mark.integration
+async def test_a_killed_server_costs_neither_messages_nor_order(nats: RunningNats):
+    async with jetstream(nats) as log:
+        reader = await log.read(1, ["time"])
+        found: list[Message] = []
+        for _ in range(3):
+            start = (await log.identity()).last
+            await log.append(numbered(20), Fence("time", start))
+            found += await pull_within(reader, 10)
+            nats.kill()
+            with pytest.raises(Unavailable):
+                await log.append(numbered(1, "cmd.x"), None)
+            with pytest.raises(Unavailable):
+                while True:
+                    found += await reader.pull(100, 1 << 20, 0.2)
+            await nats.start()
+            await reachable(log)
+        found += await pull_within(reader, 60 - len(found))
+        assert [m.sequence for m in found] == list(range(1, 61))
+        assert [m.payload for m in found] == [b"%d" % at for at in range(20)] * 3
+
+
+@pytest.mark.integration
+async def test_an_append_cut_off_by_a_kill_is_whole_or_not_there(nats: RunningNats):
+    async with jetstream(nats) as log:
+        for _ in range(4):
+            before = (await log.identity()).last
+            attempt = asyncio.create_task(log.append(numbered(500), Fence("time", before)))
+            await asyncio.sleep(0.003)
+            nats.kill()
+            with pytest.raises(Unavailable):
+                await attempt
+            await nats.start()
+            await reachable(log)
+            newest = await log.last("time")
+            last = 0 if newest is None else newest.sequence
+            assert last in (before, before + 500)
+
+
+@pytest.mark.integration
+async def test_a_stopped_server_does_not_hang_an_append_for_ever(nats: RunningNats):
+    async with jetstream(nats) as log:
+        os.kill(nats.pid, signal.SIGSTOP)
+        with pytest.raises(Unavailable):
+            async with asyncio.timeout(15):
+                await log.append(numbered(1), None)
+        os.kill(nats.pid, signal.SIGCONT)
+        await reachable(log)
+
+
+@pytest.mark.integration
+async def test_a_stream_made_anew_regresses_its_readers(nats: RunningNats):
+    async with jetstream(nats) as log, admin(nats) as api:
+        await log.append(numbered(3), None)
+        reader = await log.read(1, ["time"])
+        await pull_within(reader, 3)
+        old = await log.identity()
+        await api("STREAM.DELETE.TEST")
+        connection = await connect(nats.url)
+        await migrate(connection, (TEST,), apply=True)
+        await connection.close()
+        await log.append(numbered(9), None)
+        assert (await log.identity()).uuid != old.uuid
+        with pytest.raises(Regressed):
+            await pull_within(reader, 1)
+
+
+@pytest.mark.integration
+async def test_a_stream_with_another_past_regresses_its_readers(nats: RunningNats):
+    """As after the loss of a disk's tail and new appends: the same identity, other bytes."""
+    async with jetstream(nats) as log, admin(nats) as api:
+        await log.append(numbered(3), None)
+        reader = await log.read(1, ["time"])
+        await pull_within(reader, 3)
+        config = (await api("STREAM.INFO.TEST"))["config"]
+        await api("STREAM.DELETE.TEST")
+        await api("STREAM.CREATE.TEST", config)
+        await log.append(numbered(2), None)
+        shorter = await log.read(1, ["time"])
+        with pytest.raises(Regressed, match="ends at 2"):
+            await pull_within(reader, 1)
+        await pull_within(shorter, 2)
+        await api("STREAM.DELETE.TEST")
+        await api("STREAM.CREATE.TEST", config)
+        await log.append([("time", b"0"), ("time", b"other"), ("time", b"2")], None)
+        with pytest.raises(Regressed, match="another message"):
+            await pull_within(shorter, 1)
+
+
+@pytest.mark.integration
+async def test_large_messages_and_a_late_reader_lose_nothing(nats: RunningNats):
+    async with jetstream(nats) as log:
+        reader = await log.read(1, ["time"])
+        for at in range(30):
+            await log.append([("time", b"%02d" % at + bytes(3 << 19))] * 2, None)
+        await asyncio.sleep(0.5)
+        assert reader.held_bytes < 70 << 20
+        found = []
+        while len(found) < 60:
+            for message in await reader.pull(10, 8 << 20, 5):
+                found.append((message.sequence, int(message.payload[:2])))
+        assert found == [(at + 1, at // 2) for at in range(60)]
+
+
+@pytest.mark.integration
+async def test_a_wrong_password_is_unavailable_not_for_ever(nats: RunningNats):
+    with pytest.raises(Unavailable, match=r"[Aa]uthorization"):
+        await connect(nats.url.replace("@", "x@"), timeout_s=2)
+    with pytest.raises(ValueError):
+        await connect("127.0.0.1")
+
+
+@pytest.mark.integration
+async def test_a_batch_that_opens_and_never_commits_leaves_nothing(nats: RunningNats):
+    async with jetstream(nats) as log:
+        connection = await connect(nats.url)
+        for at in (1, 2):
+            headers = {"Nats-Batch-Id": "abandoned", "Nats-Batch-Sequence": str(at)}
+            await connection.publish("time", b"orphan", headers)
+        await connection.close()
+        assert await log.append(numbered(2), Fence("time", 0)) == 2
+        with pytest.raises(Fenced):
+            await log.append(numbered(2), Fence("time", 0))
+
+
+async def reachable(log: JetStreamLog) -> None:
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                await log.identity()
+                return
+            except Unavailable:
+                await asyncio.sleep(0.05)
+
+
+@asynccontextmanager
+async def admin(nats: RunningNats) -> AsyncIterator[Api]:
+    """JetStream's API, on a connection of its own."""
+    connection = await connect(nats.url)
+    yield connection.api
+    await connection.close()
