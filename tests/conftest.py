@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 
 from tidemill.tests.servers import (
+    RunningClickHouse,
     RunningNats,
     RunningPostgres,
     RunningValkey,
+    clickhouse_server,
     nats_server,
     postgres_server,
     valkey_server,
@@ -52,3 +54,16 @@ async def valkey(tmp_path: Path) -> AsyncIterator[RunningValkey]:
 def valkey_url(valkey: RunningValkey) -> str:
     """Where to connect to this test's own cache."""
     return valkey.url
+
+
+@pytest.fixture
+async def clickhouse(tmp_path: Path) -> AsyncIterator[RunningClickHouse]:
+    """A ClickHouse of this test's own: `url`, `reader_url`, `kill()`, `restart()`."""
+    async with clickhouse_server(tmp_path) as server:
+        yield server
+
+
+@pytest.fixture
+def clickhouse_url(clickhouse: RunningClickHouse) -> str:
+    """Where to connect to this test's own ClickHouse, as its owner."""
+    return clickhouse.url

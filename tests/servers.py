@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from tidemill.deploy.embedded import clickhouse_server as front
 from tidemill.deploy.embedded.nats import ROLES, NatsServer
 from tidemill.deploy.embedded.ports import free_port
 from tidemill.deploy.embedded.postgres import OWNER, READER, PostgresServer
@@ -145,6 +146,36 @@ async def valkey_server(directory: Path) -> AsyncIterator[RunningValkey]:
     """Valkey on a fresh port."""
     server = ValkeyServer(directory / "valkey", free_port(), secrets.token_urlsafe(16))
     running = RunningValkey(server, directory)
+    try:
+        await running.start()
+        yield running
+    finally:
+        await running.stop()
+
+
+class RunningClickHouse(RunningServer):
+    """The ClickHouse front: `url` may do everything, `reader_url` may only select.
+
+    Both are the DSN that `clickhouse_connect.get_client(dsn=...)` takes.
+    """
+
+    def __init__(self, server: front.ClickHouseServer, directory: Path) -> None:
+        super().__init__(server.child(), directory)
+        self.server = server
+        self.url = server.url(front.OWNER)
+        self.reader_url = server.url(front.READER)
+
+
+@asynccontextmanager
+async def clickhouse_server(directory: Path) -> AsyncIterator[RunningClickHouse]:
+    """The ClickHouse front on a fresh port."""
+    server = front.ClickHouseServer(
+        directory=directory / "clickhouse",
+        port=free_port(),
+        owner_password=secrets.token_urlsafe(16),
+        reader_password=secrets.token_urlsafe(16),
+    )
+    running = RunningClickHouse(server, directory)
     try:
         await running.start()
         yield running

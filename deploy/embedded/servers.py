@@ -10,11 +10,12 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict
 
+from tidemill.deploy.embedded import clickhouse_server, postgres
 from tidemill.deploy.embedded.addresses import Addresses, Ports, remembered, settle
 from tidemill.deploy.embedded.clickhouse_server import ClickHouseServer
 from tidemill.deploy.embedded.nats import ROLES, NatsServer
 from tidemill.deploy.embedded.ports import LOOPBACK
-from tidemill.deploy.embedded.postgres import OWNER, READER, PostgresServer
+from tidemill.deploy.embedded.postgres import PostgresServer
 from tidemill.deploy.embedded.secrets import secret
 from tidemill.deploy.embedded.valkey import ValkeyServer
 from tidemill.deploy.supervisor.child import Child, Status
@@ -40,7 +41,8 @@ class ServerUrls(BaseModel):
     postgres: str  # owner of database `tidemill`
     postgres_reader: str
     valkey: str
-    clickhouse: str
+    clickhouse: str  # may do everything
+    clickhouse_reader: str  # may only select
 
 
 class Fleet:
@@ -56,7 +58,8 @@ class Fleet:
         owner, reader = password("postgres-owner"), password("postgres-reader")
         self.postgres = PostgresServer(data_dir / "postgres", at.postgres, owner, reader)
         self.valkey = ValkeyServer(data_dir / "valkey", at.valkey, password("valkey"))
-        self.clickhouse = ClickHouseServer(data_dir / "clickhouse", at.clickhouse)
+        owner, reader = password("clickhouse-owner"), password("clickhouse-reader")
+        self.clickhouse = ClickHouseServer(data_dir / "clickhouse", at.clickhouse, owner, reader)
 
     def children(self) -> tuple[Child, ...]:
         """Their processes; none waits for another, so they start at once."""
@@ -73,10 +76,11 @@ class Fleet:
             nats_gateway=self.nats.url("gateway"),
             nats_reader=self.nats.url("reader"),
             nats_monitor=f"http://{LOOPBACK}:{self.nats.monitor_port}",
-            postgres=self.postgres.dsn(OWNER),
-            postgres_reader=self.postgres.dsn(READER),
+            postgres=self.postgres.dsn(postgres.OWNER),
+            postgres_reader=self.postgres.dsn(postgres.READER),
             valkey=self.valkey.url,
-            clickhouse=self.clickhouse.url,
+            clickhouse=self.clickhouse.url(clickhouse_server.OWNER),
+            clickhouse_reader=self.clickhouse.url(clickhouse_server.READER),
         )
 
     async def probe(self) -> None:
