@@ -64,11 +64,12 @@ def rates_of(names: list[str], rate: float, zipf: float) -> dict[str, float]:
 def exchange_of(options: argparse.Namespace) -> Exchange:
     """The venue that the options describe. Unreadable for a symbol that cannot be."""
     names = list(dict.fromkeys(name for name in options.symbols.split(",") if name))
+    symbols = {name: symbol_of(name) for name in names}
     warm_up()
     rates = rates_of(names, options.rate or FULL_SPEED_NOMINAL, options.zipf)
     markets = {
         name: Market(
-            symbol_of(name),
+            symbols[name],
             venue=options.venue,
             seed=options.seed,
             rate=rates[name],

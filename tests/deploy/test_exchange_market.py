@@ -79,7 +79,7 @@ def test_spread_sizes_and_clustering_look_like_a_real_book(symbol: str):
     spread = quotes["ask"] - quotes["bid"]
     assert spread.min() >= 1
     assert np.mean(spread) / it.symbol.price_ticks < 5e-4
-    assert (quotes[["bid_qty", "ask_qty"]].view("i8") > 0).all()
+    assert min(quotes["bid_qty"].min(), quotes["ask_qty"].min()) > 0
     # The capture of the real BTCUSDT has 2.9 quotes a trade, and 0.89 of its trades take the same
     # side as the one before.
     assert 1.5 < len(quotes) / len(trades) < 6
@@ -87,7 +87,7 @@ def test_spread_sizes_and_clustering_look_like_a_real_book(symbol: str):
     assert 0.7 < np.mean(side[1:] == side[:-1]) < 0.98
     assert 0.2 < np.mean(side) < 0.8
     assert np.max(trades["qty"]) > 5 * np.median(trades["qty"])
-    assert 20 <= len(it.depth(1, 5_000)) and 20 <= len(it.depth(2, 5_000))
+    assert min(len(it.depth(1, 5_000)), len(it.depth(2, 5_000))) >= 20
 
 
 def test_a_book_far_from_its_value_follows_it():
