@@ -1,0 +1,1 @@
+"""Tables in ClickHouse and the sink that fills them exactly once."""

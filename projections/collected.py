@@ -1,0 +1,84 @@
+"""Rows that wait to become inserts: cut at whole roots, by size, by span and by age."""
+
+import time
+
+import numpy as np
+
+from tidemill.projections.limits import Limits
+from tidemill.projections.rows import Rows, concatenate
+from tidemill.projections.sources import Batch, Mark
+
+PULL_TIMEOUT_S = 0.5
+
+Due = tuple[Rows | None, int, Mark | None]
+"""Rows (None: only progress), the root they are complete up to, and where to read on from."""
+
+
+class Collected:
+    """Rows that wait to become blocks, cut at whole roots."""
+
+    def __init__(self, limits: Limits, done: int) -> None:
+        self._limits = limits
+        self._parts: list[Rows] = []
+        self._count = 0
+        self._done = self._told = done
+        self._mark = Mark(0, 1)
+        self._since = time.monotonic()  # the oldest rows came, or the last block went
+
+    def add(self, batch: Batch, mark: Mark) -> None:
+        if batch.rows is not None:
+            if not self._parts:
+                self._since = time.monotonic()
+            self._parts.append(batch.rows)
+            self._count += batch.rows.count
+        self._done, self._mark = batch.done, mark
+
+    @property
+    def patience_s(self) -> float:
+        """How long more rows may be waited for."""
+        if not self._parts:
+            return PULL_TIMEOUT_S
+        return max(0.001, self._since + self._limits.linger_s - time.monotonic())
+
+    def ready(self) -> list[Due]:
+        """Return (rows, done, mark) of each block that is due, in order."""
+        age = time.monotonic() - self._since
+        if not self._parts:
+            if self._done == self._told or age < self._limits.progress_s:
+                return []
+            self._since, self._told = time.monotonic(), self._done
+            return [(None, self._done, self._mark)]
+        if self._count < self._limits.rows_max and age < self._limits.linger_s:
+            return []
+        return self._cut()
+
+    def _cut(self) -> list[Due]:
+        rows = concatenate(self._parts)
+        roots = rows.array("_r")
+        borders = cuts(roots, self._limits)
+        pieces: list[Rows | None] = [rows.take(slice(a, b)) for a, b in borders]
+        dues = [int(roots[b - 1]) for _, b in borders]
+        dues[-1] = self._told = self._done
+        self._parts, self._count, self._since = [], 0, time.monotonic()
+        # A mark holds for roots after it, so only the last block may carry this one.
+        marks: list[Mark | None] = [*([None] * (len(pieces) - 1)), self._mark]
+        return list(zip(pieces, dues, marks, strict=True))
+
+
+def cuts(
+    roots: np.ndarray[tuple[int], np.dtype[np.uint64]], limits: Limits
+) -> list[tuple[int, int]]:
+    """Return the borders of blocks: whole roots, at most `roots_max` spanned and `rows_max` rows.
+
+    One root with more rows than that is a block of its own.
+    """
+    borders, start = [], 0
+    while start < len(roots):
+        beyond = roots[start] + np.uint64(limits.roots_max)
+        end = min(int(np.searchsorted(roots, beyond)), start + limits.rows_max)
+        if end < len(roots):
+            whole = int(np.searchsorted(roots, roots[end]))  # where the root at the border begins
+            end = whole if whole > start else int(np.searchsorted(roots, roots[end], "right"))
+        borders.append((start, end))
+        start = end
+    return borders

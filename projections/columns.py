@@ -1,0 +1,80 @@
+"""Columns of tables: what each holds, where it comes from, and its type in both databases."""
+
+from enum import IntEnum
+from typing import Literal, NamedTuple
+
+from tidemill.schemas.enums import AggressorSide
+
+ColumnType = Literal[
+    "uint8", "uint16", "uint32", "uint64", "decimal", "time", "time_or_null", "text", "enum"
+]
+Source = Literal["record", "position", "subject"]
+
+_CLICKHOUSE = {
+    "uint8": "UInt8",
+    "uint16": "UInt16",
+    "uint32": "UInt32",
+    "uint64": "UInt64",
+    "decimal": "Decimal(38, 18)",
+    "time": "DateTime64(9, 'UTC')",
+    "time_or_null": "Nullable(DateTime64(9, 'UTC'))",
+    "text": "LowCardinality(String)",
+}
+
+
+class Column(NamedTuple):
+    """One column. `field` is the record's field, the position's part, or the subject's token.
+
+    A decimal is scaled by the exponent that its field's unit names; times are ns UTC.
+    """
+
+    name: str
+    kind: ColumnType
+    source: Source = "record"
+    field: str = ""
+    enum: type[IntEnum] | None = None
+
+    @property
+    def origin(self) -> str:
+        """The field, part or token that it is filled from."""
+        return self.field or self.name
+
+    @property
+    def clickhouse(self) -> str:
+        """Its ClickHouse type, written as ClickHouse itself writes it."""
+        if self.enum is None:
+            return _CLICKHOUSE[self.kind]
+        members = ", ".join(f"'{member.name}' = {member.value}" for member in self.enum)
+        return f"Enum8({members})"
+
+
+POSITION = (
+    Column("_r", "uint64", "position"),
+    Column("_i", "uint32", "position"),
+    Column("_n", "uint32", "position"),
+)
+"""First columns of every table: the logical order of its rows."""
+SYMBOL = Column("symbol", "text", "subject")
+VENUE = Column("venue", "text", "subject")
+AGGRESSOR_SIDE = Column("aggressor_side", "enum", enum=AggressorSide)
+
+
+def decimal(name: str) -> Column:
+    """An exact number, from the field of the same name."""
+    return Column(name, "decimal")
+
+
+def time(name: str) -> Column:
+    """Nanoseconds UTC, from the field of the same name."""
+    return Column(name, "time")
+
+
+def text(name: str) -> Column:
+    """A name of few different values, from the char16 field of the same name."""
+    return Column(name, "text")
+
+
+def uint(name: str, bits: Literal[8, 16, 32, 64]) -> Column:
+    """A count, an id or flags, from the field of the same name."""
+    types: dict[int, ColumnType] = {8: "uint8", 16: "uint16", 32: "uint32", 64: "uint64"}
+    return Column(name, types[bits])

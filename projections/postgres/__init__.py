@@ -1,0 +1,1 @@
+"""Tables in Postgres: definitions, what is latest, and how far every sink has come."""

@@ -1,0 +1,34 @@
+"""Postgres' errors as this project's: what may pass is Unavailable, the rest is a bug."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import asyncpg
+
+from tidemill.schemas.errors import Unavailable
+
+_PASSING = (
+    OSError,
+    asyncio.TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.DiskFullError,
+    asyncpg.OutOfMemoryError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.SerializationError,
+    asyncpg.QueryCanceledError,
+)
+
+
+@contextmanager
+def unavailable() -> Iterator[None]:
+    """Raise Unavailable for what trying again may cure; the outcome is not known then."""
+    try:
+        yield
+    except _PASSING as error:
+        raise Unavailable(f"Postgres: {error or type(error).__name__}") from error

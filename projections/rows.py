@@ -1,0 +1,183 @@
+"""Frames into rows: columns of NumPy arrays, a batch at a time, no Python per row."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tidemill.projections.columns import Column
+from tidemill.projections.table import Table
+from tidemill.schemas import exact
+from tidemill.schemas.frame import Frame, Kind
+from tidemill.streams.subjects import Subject
+
+Array = NDArray[Any]
+
+
+class Text(NamedTuple):
+    """A column of names: `values[codes[k]]` (UTF-8) is row k's. `codes` (N,) is uint32."""
+
+    codes: NDArray[np.uint32]
+    values: tuple[bytes, ...]
+
+
+class Piece(NamedTuple):
+    """One frame on its way to rows: its sequence in its stream, its subject, and itself.
+
+    `first` is the index in the frame of the first record that is kept.
+    """
+
+    sequence: int
+    subject: Subject
+    frame: Frame
+    first: int = 0
+
+
+@dataclass(frozen=True)
+class Rows:
+    """`count` rows. Integers and times are (N,) arrays, decimals exact.INT128 (N,), names Text.
+
+    A time that is not given is ``schemas.kinds.quote.TS_NONE``.
+    """
+
+    count: int
+    columns: dict[str, Array | Text]
+
+    def array(self, name: str) -> Array:
+        """Return a column that is no text."""
+        column = self.columns[name]
+        assert not isinstance(column, Text)
+        return column
+
+    def take(self, index: Array | slice) -> "Rows":
+        """Return the rows of `index`: positions, a mask or a slice."""
+        columns = {
+            name: Text(column.codes[index], column.values)
+            if isinstance(column, Text)
+            else column[index]
+            for name, column in self.columns.items()
+        }
+        first = columns["_r"]
+        return Rows(len(first.codes if isinstance(first, Text) else first), columns)
+
+    def ordered(self) -> "Rows":
+        """Return them in logical order, (_r, _i, _n)."""
+        order = np.lexsort((self.array("_n"), self.array("_i"), self.array("_r")))
+        return self.take(order)
+
+    @property
+    def bytes(self) -> int:
+        """Memory of the columns."""
+        return sum((c.codes if isinstance(c, Text) else c).nbytes for c in self.columns.values())
+
+
+def concatenate(parts: Sequence[Rows]) -> Rows:
+    """Join rows of one table, in the order given; at least one part."""
+    if len(parts) == 1:
+        return parts[0]
+    columns: dict[str, Array | Text] = {}
+    for name, first in parts[0].columns.items():
+        if isinstance(first, Text):
+            columns[name] = _join_text([part.columns[name] for part in parts])
+        else:
+            columns[name] = np.concatenate([part.array(name) for part in parts])
+    return Rows(sum(part.count for part in parts), columns)
+
+
+def _join_text(texts: Sequence[Array | Text]) -> Text:
+    numbers: dict[bytes, int] = {}
+    codes = []
+    for text in texts:
+        assert isinstance(text, Text)
+        own = [numbers.setdefault(value, len(numbers)) for value in text.values]
+        codes.append(np.array(own, np.uint32)[text.codes])
+    return Text(np.concatenate(codes), tuple(numbers))
+
+
+def build(table: Table, pieces: Sequence[Piece]) -> Rows:
+    """Return the rows of `pieces` (at least one), in their order.
+
+    Of a fact, (_r, _i, _n) is (its sequence in LOG, its index in the frame, 0); of a derived
+    record what it carries. Raises Unreadable where a number does not fit Decimal(38, 18).
+    """
+    frames = [piece.frame for piece in pieces]
+    counts = np.array([len(frame.records) for frame in frames])
+    records = (
+        np.concatenate([frame.records for frame in frames])
+        if len(frames) > 1
+        else (frames[0].records)
+    )
+    columns: dict[str, Array | Text] = {}
+    for column in table.columns:
+        if column.source == "position":
+            columns[column.name] = _position(table, column.name, records, pieces, counts)
+        elif column.source == "subject":
+            columns[column.name] = _subject(column, pieces, counts)
+        elif column.kind == "decimal":
+            columns[column.name] = _decimal(column.origin, records, frames, counts)
+        elif column.kind == "text":
+            columns[column.name] = _names(records[column.origin])
+        else:
+            columns[column.name] = np.ascontiguousarray(records[column.origin])
+    return Rows(len(records), columns)
+
+
+def _position(
+    table: Table, name: str, records: Array, pieces: Sequence[Piece], counts: Array
+) -> Array:
+    if table.emitted_by is not None:
+        return np.ascontiguousarray(records[{"_r": "at_r", "_i": "at_i", "_n": "n"}[name]])
+    if name == "_r":
+        return np.repeat(np.array([piece.sequence for piece in pieces], np.uint64), counts)
+    if name == "_n":
+        return np.zeros(len(records), np.uint32)
+    starts = np.cumsum(counts) - counts - np.array([piece.first for piece in pieces])
+    index: Array = np.arange(len(records)) - np.repeat(starts, counts)
+    return index.astype(np.uint32)
+
+
+def _subject(column: Column, pieces: Sequence[Piece], counts: Array) -> Text:
+    numbers: dict[str, int] = {}
+    own = [
+        numbers.setdefault(getattr(piece.subject, column.origin), len(numbers)) for piece in pieces
+    ]
+    codes = np.repeat(np.array(own, np.uint32), counts)
+    return Text(codes, tuple(value.encode() for value in numbers))
+
+
+def _names(field: Array) -> Text:
+    values, codes = np.unique(field, return_inverse=True)
+    return Text(codes.astype(np.uint32), tuple(values.tolist()))
+
+
+def _decimal(name: str, records: Array, frames: Sequence[Frame], counts: Array) -> NDArray[np.void]:
+    """Scale a field by the exponents of the frames; few different ones, so a call for each."""
+    exponents = np.array([_exponent(frame, name) for frame in frames])
+    if (exponents == exponents[0]).all():
+        return exact.scaled_field(records, name, int(exponents[0]))
+    out = np.empty(len(records), exact.INT128)
+    of_row = np.repeat(exponents, counts)
+    for exponent in np.unique(exponents):
+        mask = of_row == exponent
+        out[mask] = exact.scaled_field(records[mask], name, int(exponent))
+    return out
+
+
+@cache
+def _units(kind: Kind) -> dict[str, str]:
+    return {field.name: field.unit for field in kind.fields}
+
+
+def _exponent(frame: Frame, name: str) -> int:
+    """Return the exponent that the unit of a field names."""
+    match _units(frame.kind)[name]:
+        case "price":
+            return frame.price_exponent
+        case "quantity":
+            return frame.quantity_exponent
+        case "notional":
+            return frame.price_exponent + frame.quantity_exponent
+    raise ValueError(f"{frame.kind.name}.{name} is no exact number")
