@@ -1,11 +1,12 @@
 """The supervisor: children in order, watched, restarted, and stopped in reverse order."""
 
 import asyncio
+import math
 import secrets
 import signal
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -37,7 +38,8 @@ class Supervisor:
     the block's task, and the block raises `ChildFailed` with the end of the child's log; SIGINT
     and SIGTERM interrupt it too, and it ends without an exception, `signalled` set; a second
     signal kills what has not stopped. Should the supervisor be killed, the kernel ends its
-    children, a guard process ends their descendants, and the next start looks for leftovers.
+    children, a guard process ends their descendants, and the next start looks for leftovers. (To
+    the kernel the parent is a thread: enter in one that lives as long as the process.)
     Entering raises `AlreadyRunning` when another process supervises `directory`.
     """
 
@@ -104,13 +106,13 @@ class Supervisor:
             task = asyncio.create_task(self._running[child.name].live(after), name=child.name)
             self._tasks[child.name] = task
             task.add_done_callback(self._on_end)
-        await self._unless_interrupted(*(self._running[c.name].ready.wait() for c in children))
+        await self._unless_interrupted(self._all_ready(children))
         if self._interrupted.is_set():
             raise asyncio.CancelledError("interrupted before every child was ready")
 
     async def wait(self) -> None:
         """Wait until a signal arrives, or a child fails for good (raises ChildFailed)."""
-        await self._unless_interrupted(asyncio.Event().wait())
+        await self._unless_interrupted(asyncio.sleep(math.inf))
 
     async def stop(self) -> None:
         """Stop every child after those that come after it; let the directory go."""
@@ -152,17 +154,22 @@ class Supervisor:
         if waiting:
             raise ValueError(f"children that come after each other or after none: {waiting}")
 
-    async def _unless_interrupted(self, *awaitables: Awaitable[object]) -> None:
-        wanted = asyncio.gather(*awaitables)
-        interrupted = asyncio.create_task(self._interrupted.wait())
+    async def _unless_interrupted(self, wanted: Coroutine[None, None, None]) -> None:
+        tasks = (asyncio.create_task(wanted), asyncio.create_task(self._interrupted.wait()))
         try:
-            await asyncio.wait((wanted, interrupted), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            wanted.cancel()
-            interrupted.cancel()
-            await asyncio.wait((wanted, interrupted))
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
         if self._failure is not None:
             raise self._failure
+
+    async def _all_ready(self, children: tuple[Child, ...]) -> None:
+        ready = [self._running[child.name].ready for child in children]
+        while not all(each.is_set() for each in ready):  # one may end while another is awaited
+            for each in ready:
+                await each.wait()
 
     def _on_end(self, task: asyncio.Task[None]) -> None:
         error = None if task.cancelled() else task.exception()

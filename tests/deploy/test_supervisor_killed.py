@@ -71,11 +71,14 @@ class Started:
     """The program above, running: its process and the pids it printed."""
 
     def __init__(self, directory: Path, deaf_for_s: float) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, str(directory), str(deaf_for_s)],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        self.errors = directory / "stderr"
+        with self.errors.open("w") as errors:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", PROGRAM, str(directory), str(deaf_for_s)],
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+            )
         assert self.process.stdout is not None
         self.output = self.process.stdout
         self.pids = [int(word) for word in self.output.readline().split()]
@@ -103,6 +106,7 @@ def test_a_signal_stops_every_child_and_ends_the_supervisor_cleanly(
     assert started.output.readline() == f"stopped by {number.name}\n"
     assert started.process.wait(10) == 0
     assert not any(map(alive, started.pids))
+    assert started.errors.read_text() == ""
 
 
 def test_a_second_signal_does_not_wait_for_the_deaf(tmp_path: Path) -> None:
