@@ -1,6 +1,5 @@
 """The engine: a graph, its states, and one pure step from facts to outputs. No clock, no I/O."""
 
-import base64
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -19,7 +18,7 @@ from tidemill.streams.runtime import order, outputs
 from tidemill.streams.runtime.graph import Graph, Processor
 from tidemill.streams.runtime.intake import NO_RECORDS, Column, Intake, Poison, Segment
 from tidemill.streams.runtime.keys import Keys
-from tidemill.streams.runtime.outputs import Output
+from tidemill.streams.runtime.outputs import Letter, Output
 
 
 class Pending(Protocol):
@@ -166,6 +165,7 @@ class Engine:
                 if len(run.frames):
                     for emit in processor.step(self._rows(processor), run):
                         emitted.setdefault(emit.kind, []).append(emit)
+            letters += self._letters_of_step(emitted.pop("dead_letter", []))
             for kind, emits in emitted.items():
                 column, packed = self._finish(processor, kind, emits)
                 columns[kind] = column
@@ -190,7 +190,7 @@ class Engine:
             part.rows = grown
         return part.rows[:count]
 
-    def _check(self, processor: Processor, run: Run, letters: list[tuple[int, int, Poison]]) -> Run:
+    def _check(self, processor: Processor, run: Run, letters: list[Letter]) -> Run:
         """Take frames that cannot be stepped out of a run, as dead letters."""
         part = self.parts[processor.name]
         part.frames_seen += len(run.frames)
@@ -203,70 +203,65 @@ class Engine:
         for slot, r in part.parked.items():
             bad |= (run.frames["slot"] == slot) & (run.frames["r"] > r)
         for row in run.frames[bad]:
-            slot = int(row["slot"])
-            parked = part.parked.get(slot, int(row["r"])) < int(row["r"])
-            reason = f"its key is parked since r={part.parked[slot]}" if parked else "not valid"
+            slot, r = int(row["slot"]), int(row["r"])
+            since = part.parked.get(slot, r)
+            reason = f"its key is parked since r={since}" if since < r else f"no valid {run.kind}"
             partition = ALL if slot < 0 else int(self.keys.partitions[slot])
-            poison = Poison(int(row["r"]), run.kind, "", partition, slot, b"", reason, parked)
-            letters.append((int(row["r"]), int(row["i"]), poison))
+            letters.append(Letter(r, int(row["i"]), partition, reason, since < r))
         return _without(run, bad) if bad.any() else run
 
-    def _letters_of_poison(
-        self, processor: Processor, poison: Sequence[Poison]
-    ) -> list[tuple[int, int, Poison]]:
+    def _letters_of_poison(self, processor: Processor, poison: Sequence[Poison]) -> list[Letter]:
+        """Return what was refused before it became a record, where it concerns this processor."""
         mine = []
-        for letter in poison:
-            whole = letter.kind == "instrument" and processor.key == "instrument"
-            if whole or letter.kind in processor.reads:
-                mine.append((letter.r, 0, letter))
-                if processor.poison == "park" and letter.slot >= 0:
-                    self.parts[processor.name].parked.setdefault(letter.slot, letter.r)
+        for one in poison:
+            whole = one.kind == "instrument" and processor.key == "instrument"
+            if whole or one.kind in processor.reads:
+                mine.append(
+                    Letter(one.r, 0, one.partition, one.reason, False, one.subject, one.payload)
+                )
+                if processor.poison == "park" and one.slot >= 0:
+                    self.parts[processor.name].parked.setdefault(one.slot, one.r)
         return mine
 
-    def _dead_letters(
-        self, processor: Processor, letters: list[tuple[int, int, Poison]]
-    ) -> list[Output]:
+    def _letters_of_step(self, emits: list[Emit]) -> list[Letter]:
+        """Return what a step itself could not take whole."""
+        mine = []
+        for emit in emits:
+            for event, slot in zip(emit.events, emit.slots, strict=True):
+                assert isinstance(event, DeadLetter)
+                partition = int(self.keys.partitions[slot])
+                mine.append(Letter(event.at_r, event.at_i, partition, event.reason, False))
+        return mine
+
+    def _dead_letters(self, processor: Processor, letters: list[Letter]) -> list[Output]:
         part = self.parts[processor.name]
-        letters.sort(key=lambda letter: letter[:2])
-        for r, _, letter in letters:
-            if letter.parked or (processor.name, r) in self.skips:
+        letters.sort(key=lambda letter: (letter.r, letter.i))
+        for letter in letters:
+            if letter.parked or (processor.name, letter.r) in self.skips:
                 continue
             if processor.poison == "halt":
-                raise Unreadable(f"{processor.name} halts at r={r}: {letter.reason}")
+                raise Unreadable(f"{processor.name} halts at r={letter.r}: {letter.reason}")
             part.letters_at = [*part.letters_at, part.frames_seen][-SKIPS_MAX - 1 :]
             if (
                 len(part.letters_at) > SKIPS_MAX
                 and part.frames_seen - part.letters_at[0] < SKIPS_WINDOW
             ):
                 raise Unreadable(
-                    f"{processor.name} halts at r={r}: over {SKIPS_MAX} dead letters in"
+                    f"{processor.name} halts at r={letter.r}: over {SKIPS_MAX} dead letters in"
                     f" {SKIPS_WINDOW} frames, the last: {letter.reason}"
                 )
         if not letters:
             return []
-        partitions = np.array([letter.partition for _, _, letter in letters], np.uint8)
         n = outputs.number(
-            np.array([r for r, _, _ in letters], np.uint64),
-            np.array([i for _, i, _ in letters], np.uint32),
-            partitions,
+            np.array([letter.r for letter in letters], np.uint64),
+            np.array([letter.i for letter in letters], np.uint32),
+            np.array([letter.partition for letter in letters], np.uint8),
             DEAD_LETTER,
         )
         return [
-            outputs.dead_letter(
-                letter.partition,
-                DeadLetter(
-                    processor=processor.name,
-                    at_r=r,
-                    at_i=i,
-                    n=int(number),
-                    subject=letter.subject,
-                    reason=letter.reason[:1_000],
-                    policy=processor.poison,
-                    payload=base64.b64encode(letter.payload).decode(),
-                ),
-            )
-            for (r, i, letter), number in zip(letters, n, strict=True)
-            if r > self.committed[letter.partition]
+            outputs.dead_letter(processor, letter, int(number))
+            for letter, number in zip(letters, n, strict=True)
+            if letter.r > self.committed[letter.partition]
         ]
 
     def _finish(

@@ -63,6 +63,8 @@ class Graph:
         self.emitter: dict[str, Processor] = {}
         for processor in everyone:
             for kind in processor.emits:
+                if kind == "dead_letter":
+                    continue
                 if kind in self.emitter or kind in LOG_KINDS:
                     raise ValueError(f"graph {name}: kind {kind} has a second source")
                 self.emitter[kind] = processor

@@ -45,8 +45,6 @@ class Poison(NamedTuple):
     slot: int
     payload: bytes
     reason: str
-    parked: bool = False
-    """Refused only because an earlier record parked its key."""
 
 
 class Segment(NamedTuple):

@@ -1,5 +1,6 @@
 """Outputs: numbered by their cause, packed into frames by subject."""
 
+import base64
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ from tidemill.schemas.events.dead_letter import DeadLetter
 from tidemill.schemas.identifiers import partition_token
 from tidemill.schemas.kinds import KINDS
 from tidemill.schemas.run import Records
+from tidemill.streams.runtime.graph import Processor
 from tidemill.streams.subjects import DERIVED, derived
 
 ROOTS = {kind: root for root, kind in DERIVED.items()}
@@ -27,6 +29,22 @@ class Output(NamedTuple):
     partition: int
     subject: str
     payload: bytes
+
+
+class Letter(NamedTuple):
+    """A record, or a part of one, that a processor could not take.
+
+    `parked`: only because an earlier one parked its key. `subject` and `payload` are kept where the
+    bytes could not be read; otherwise LOG has them at `r`.
+    """
+
+    r: int
+    i: int
+    partition: int
+    reason: str
+    parked: bool
+    subject: str = ""
+    payload: bytes = b""
 
 
 @njit("u4[:](u8[:], u4[:], u1[:], u4)", cache=True)
@@ -108,7 +126,17 @@ def pack_events(
         yield Output(partition, subject, events.encode(event))
 
 
-def dead_letter(partition: int, letter: DeadLetter) -> Output:
-    """Return a dead letter as a message of OUT."""
-    subject = f"dlq.{letter.processor}.{partition_token(partition)}"
-    return Output(partition, subject, events.encode(letter))
+def dead_letter(processor: Processor, letter: Letter, n: int) -> Output:
+    """Return a dead letter of `processor` as a message of OUT."""
+    event = DeadLetter(
+        at_r=letter.r,
+        at_i=letter.i,
+        n=n,
+        processor=processor.name,
+        subject=letter.subject,
+        reason=letter.reason[:1_000],
+        policy=processor.poison,
+        payload=base64.b64encode(letter.payload).decode(),
+    )
+    subject = f"dlq.{processor.name}.{partition_token(letter.partition)}"
+    return Output(letter.partition, subject, events.encode(event))
