@@ -20,6 +20,8 @@ class Event(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
     version: ClassVar[int] = 1
+    channel: ClassVar[str] = ""
+    """Where it travels, by the leading tokens of its subject: ``md.event``, ``dlq``."""
 
     sequence: int = 0
 

@@ -1,16 +1,17 @@
 """What a feed says of itself: connections, holes, staleness, clocks."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from tidemill.schemas.events.event import Derived, Event
-from tidemill.schemas.events.instrument import Name
+from tidemill.schemas.events.instrument import Name, ShortName
 
 
 class FeedConnected(Event):
     """A feed's socket is up and subscribed. `connection` counts up from 1 for one process."""
 
-    venue: Name
-    product: Name
+    channel: ClassVar[str] = "md.event"
+    venue: ShortName
+    product: ShortName
     connection: int
     ts_recv: int
 
@@ -18,8 +19,9 @@ class FeedConnected(Event):
 class FeedDisconnected(Event):
     """A feed's socket went down, and why."""
 
-    venue: Name
-    product: Name
+    channel: ClassVar[str] = "md.event"
+    venue: ShortName
+    product: ShortName
     connection: int
     ts_recv: int
     reason: str
@@ -28,8 +30,9 @@ class FeedDisconnected(Event):
 class FeedStale(Derived):
     """Nothing was heard of a feed for `silent_ns` of `time`; derived from `time` and `status`."""
 
-    venue: Name
-    product: Name
+    channel: ClassVar[str] = "feeds.stale"
+    venue: ShortName
+    product: ShortName
     ts: int
     silent_ns: int
     state: Literal["STALE", "FRESH"]
@@ -38,7 +41,8 @@ class FeedStale(Derived):
 class TradeGapDetected(Event):
     """Trades with ids `first_id` to `last_id` were not received; bars are held meanwhile."""
 
-    venue: Name
+    channel: ClassVar[str] = "md.event"
+    venue: ShortName
     symbol: Name
     first_id: int
     last_id: int
@@ -48,7 +52,8 @@ class TradeGapDetected(Event):
 class TradeGapFilled(Event):
     """Trades `first_id` to `last_id` were fetched and appended in id order."""
 
-    venue: Name
+    channel: ClassVar[str] = "md.event"
+    venue: ShortName
     symbol: Name
     first_id: int
     last_id: int
@@ -61,7 +66,8 @@ class TradeGapDeclared(Event):
     `ts_from` and `ts_to` are the event times of the trades around the hole (ns).
     """
 
-    venue: Name
+    channel: ClassVar[str] = "md.event"
+    venue: ShortName
     symbol: Name
     first_id: int
     last_id: int
@@ -74,8 +80,9 @@ class TradeGapDeclared(Event):
 class RecordsGivenUp(Event):
     """Records could not be appended within the limit and were dropped, declared here."""
 
-    venue: Name
-    product: Name
+    channel: ClassVar[str] = "md.event"
+    venue: ShortName
+    product: ShortName
     records: int
     ts_from: int
     ts_to: int
@@ -85,8 +92,9 @@ class RecordsGivenUp(Event):
 class ClockSkew(Event):
     """The venue's clock against ours: `offset_ns` is venue minus ours at the least latency."""
 
-    venue: Name
-    product: Name
+    channel: ClassVar[str] = "md.event"
+    venue: ShortName
+    product: ShortName
     offset_ns: int
     latency_ns: int
     ts_recv: int

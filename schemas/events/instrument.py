@@ -1,8 +1,8 @@
 """Instrument definitions: full records on listing, change, halt and delisting."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, model_validator
 
 from tidemill.schemas import identifiers
 from tidemill.schemas.events.event import Event
@@ -11,6 +11,8 @@ from tidemill.schemas.identifiers import InstrumentId
 DecimalText = Annotated[str, StringConstraints(pattern=r"^-?\d{1,30}(\.\d{1,18})?$")]
 """An exact number as text; never a float."""
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Z0-9][A-Z0-9_\-/:]{0,47}$")]
+ShortName = Annotated[str, StringConstraints(pattern=r"^[A-Z0-9][A-Z0-9_\-/:]{0,15}$")]
+"""A venue or product: no longer than a frame's char16 holds."""
 Asset = Annotated[str, StringConstraints(pattern=r"^[A-Z0-9]{1,24}$")]
 
 
@@ -22,9 +24,10 @@ class InstrumentDefined(Event):
     Exponents are those of the venue's prices and quantities (-8: 8 decimals).
     """
 
-    venue: Name
+    channel: ClassVar[str] = "md.instrument"
+    venue: ShortName
     symbol: Name
-    product: Name
+    product: ShortName
     base: Asset
     quote: Asset
     status: Literal["TRADING", "HALTED", "DELISTED"] = "TRADING"
@@ -35,6 +38,13 @@ class InstrumentDefined(Event):
     min_notional: DecimalText = "0"
     ts_event: int = 0
     source: Literal["VENUE", "CAPTURE", "CONFIGURED"] = "VENUE"
+
+    @model_validator(mode="after")
+    def _notionals_fit(self) -> Self:
+        """Price x quantity has at most the 18 decimals of the databases' exact columns."""
+        if self.price_exponent + self.quantity_exponent < -18:
+            raise ValueError("price and quantity together have more than 18 decimals")
+        return self
 
     @property
     def instrument_id(self) -> InstrumentId:

@@ -103,3 +103,21 @@ def test_any_json_under_a_known_tag_is_valid_or_unreadable(tag: str, data: st.Da
 def test_random_bytes_are_no_event(payload: bytes) -> None:
     with pytest.raises(Unreadable):
         events.decode(payload)
+
+
+def test_an_instrument_whose_notionals_need_more_than_18_decimals_is_refused() -> None:
+    fields = fields_of("InstrumentDefined.v1")
+    for price, quantity, fits in ((-10, -8, True), (-18, 0, True), (-10, -9, False)):
+        payload = json.dumps(fields | {"price_exponent": price, "quantity_exponent": quantity})
+        if fits:
+            assert events.decode(payload.encode())
+        else:
+            with pytest.raises(Unreadable, match="18 decimals"):
+                events.decode(payload.encode())
+
+
+def test_a_venue_longer_than_a_frames_text_field_is_refused() -> None:
+    fields = fields_of("InstrumentDefined.v1")
+    assert events.decode(json.dumps(fields | {"venue": "V" * 16}).encode())
+    with pytest.raises(Unreadable):
+        events.decode(json.dumps(fields | {"venue": "V" * 17}).encode())

@@ -1,0 +1,1 @@
+"""The AsyncAPI document of every subject, and the command that writes all generated documents."""
