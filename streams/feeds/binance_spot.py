@@ -116,7 +116,7 @@ class BinanceSpot:
         """Combined streams of `endpoint`, as wss://stream.binance.com:9443."""
         return f"{endpoint.rstrip('/')}/stream"
 
-    def subscriptions(self, symbols: Sequence[str]) -> list[bytes]:
+    def subscriptions(self, symbols: Sequence[str], first_id: int = 1) -> list[bytes]:
         """SUBSCRIBE commands of at most 200 streams each."""
         streams = [f"{s.lower()}@{channel.name}" for s in symbols for channel in self.channels]
         return [
@@ -124,7 +124,7 @@ class BinanceSpot:
                 {
                     "method": "SUBSCRIBE",
                     "params": streams[at : at + STREAMS_A_COMMAND],
-                    "id": at // STREAMS_A_COMMAND + 1,
+                    "id": first_id + at // STREAMS_A_COMMAND,
                 }
             )
             for at in range(0, len(streams), STREAMS_A_COMMAND)

@@ -16,14 +16,14 @@ SKEW_NS = 250_000_000
 
 
 class VenueClock:
-    """Estimates one venue's time. `offset_ns` is None before the first message with a time."""
+    """Estimates one venue's time, from `venue_time` on; `offset_ns` is None before any is known."""
 
-    def __init__(self) -> None:
+    def __init__(self, venue_time: int = 0) -> None:
         self.offset_ns: int | None = None
         self.latency_ns = 0
         self._buckets: deque[tuple[int, int]] = deque(maxlen=BUCKETS)
         self._said_ns = 0
-        self._venue_time = 0
+        self.newest = venue_time
 
     def observe(self, received: int, lead_ns: int) -> None:
         """Take the greatest lead of messages received up to `received` (ns)."""
@@ -42,8 +42,8 @@ class VenueClock:
         """Return the venue's time at `now` (ns), never falling; None before anything is known."""
         if self.offset_ns is None:
             return None
-        self._venue_time = max(self._venue_time, now + self.offset_ns)
-        return self._venue_time
+        self.newest = max(self.newest, now + self.offset_ns)
+        return self.newest
 
     def skew(self) -> int | None:
         """Return the offset when it is far from the one said last, and take it as said."""

@@ -86,6 +86,10 @@ class Instruments:
         self._infer = infer
         self._wanted = wanted
 
+    def knows(self, symbol: str) -> bool:
+        """Whether `symbol` is defined."""
+        return symbol in self.by_symbol
+
     def wants(self, symbol: str) -> bool:
         """Whether `symbol` is one that this feed defines."""
         return self._wanted is None or symbol in self._wanted
@@ -190,8 +194,8 @@ class Venue(Protocol):
         """Where the WebSocket of `endpoint` (scheme, host, port) is opened."""
         ...
 
-    def subscriptions(self, symbols: Sequence[str]) -> list[bytes]:
-        """Commands to send on connecting, ids counting from 1; each is acknowledged."""
+    def subscriptions(self, symbols: Sequence[str], first_id: int = 1) -> list[bytes]:
+        """Commands to send on connecting, ids counting from `first_id`; each is acknowledged."""
         ...
 
     def definitions_path(self, symbols: Sequence[str]) -> str:

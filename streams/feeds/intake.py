@@ -53,7 +53,8 @@ class Intake:
     """State of one feed: instruments, trade sequences, the venue's clock, counts.
 
     `lasts` are the newest appended trades, by symbol: (id, event time in ns). With `merging` on,
-    two connections carry the same channels and quotes seen already vanish, too.
+    two connections carry the same channels and quotes seen already vanish, too. `pending` are items
+    that the loop around adds; they come with the next ones. `venue_time` is the newest told so far.
     """
 
     def __init__(
@@ -61,13 +62,15 @@ class Intake:
         venue: Venue,
         instruments: Instruments,
         lasts: dict[str, tuple[int, int]] | None = None,
+        venue_time: int = 0,
     ) -> None:
         self.venue = venue
         self.instruments = instruments
-        self.clock = VenueClock()
+        self.clock = VenueClock(venue_time)
         self.counts: Counter[str] = Counter()
         self.events: Counter[str] = Counter()
         self.merging = False
+        self.pending: list[Item] = []
         self.said = Said()
         self.sequences: dict[str, TradeSequence] = {
             symbol: TradeSequence(*last) for symbol, last in (lasts or {}).items()
@@ -92,7 +95,7 @@ class Intake:
         """Take raw messages received at `received` (ns, never falling), at least one."""
         said = self.said = self.venue.decode(received, raws, self.instruments)
         now = received[-1]
-        items: list[Item] = []
+        items = self._begin()
         self._defined(now, items)
         self.counts["messages"] += len(raws)
         self.counts["book_updates"] += said.book_updates
@@ -111,7 +114,7 @@ class Intake:
 
     def tick(self, now: int) -> list[Item]:
         """Let time reach `now` (ns): holes are given up when they are due."""
-        items: list[Item] = []
+        items = self._begin()
         for symbol in sorted(self._open):
             self._said(symbol, self.sequences[symbol].expire(now), now, items)
         return items
@@ -140,6 +143,16 @@ class Intake:
             )
             items.append(self.fact(feed_subject("event", self.venue), skew, now))
         items.append(_status(feed_subject("status", self.venue), venue_time, now, hold))
+        return items
+
+    def release(self, symbols: Sequence[str], now: int) -> list[Item]:
+        """Return the end of the holds of `symbols`."""
+        venue_time = self.clock.venue_time(now) or self.clock.newest
+        known = (self.instruments.by_symbol[s] for s in symbols if s in self.instruments.by_symbol)
+        return [_status(i.subject("status"), venue_time, now, False) for i in known]
+
+    def _begin(self) -> list[Item]:
+        items, self.pending = self.pending, []
         return items
 
     def fact(self, subject: str, event: Event, ts: int) -> Fact:
@@ -215,7 +228,7 @@ class Intake:
                 event = self._event(symbol, step, now)
                 items.append(self.fact(instrument.subject("event"), event, now))
             else:
-                venue_time = self.clock.venue_time(now) or now
+                venue_time = self.clock.venue_time(now) or self.clock.newest
                 items.append(_status(instrument.subject("status"), venue_time, now, step.hold))
         (self._open.add if self.sequences[symbol].holes else self._open.discard)(symbol)
 
