@@ -182,11 +182,18 @@ class Intake:
         if self._rows or self._poison or self._control:
             columns = {}
             for kind, rows in self._rows.items():
-                parts = self._parts.get(kind, [NO_RECORDS])
                 columns[kind] = Column(
-                    parts[0] if len(parts) == 1 else np.concatenate(parts),
+                    _join(self._parts.get(kind, [NO_RECORDS])),
                     np.array(rows, FRAMES),
                     tuple(self._events.get(kind, ())),
                 )
             yield Segment(columns, self._poison, self._control, self._ts, self._end)
         self._clear()
+
+
+def _join(parts: list[Records]) -> Records:
+    """Concatenate records of one dtype as plain bytes: field by field is six times slower."""
+    if len(parts) == 1:
+        return parts[0]
+    whole = np.dtype(f"V{parts[0].dtype.itemsize}")
+    return np.concatenate([part.view(whole) for part in parts]).view(parts[0].dtype)

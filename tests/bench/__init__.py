@@ -1,0 +1,1 @@
+"""Benchmarks of DESIGN's table: each runs beside its baseline and prints medians and spread."""

@@ -1,0 +1,94 @@
+"""Synthetic market data: dense, plausible, the same for the same seed."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from tidemill.schemas import events, frame
+from tidemill.schemas.events.instrument import InstrumentDefined
+from tidemill.schemas.identifiers import ALL, partition
+from tidemill.schemas.kinds import STATUS, TIME, TRADE
+from tidemill.schemas.run import Records
+from tidemill.streams import subjects
+
+BASES = ("BTC", "ETH", "SOL", "BNB", "XRP", "ADA", "DOGE", "LTC", "LINK", "DOT", "AVAX", "TRX")
+START_NS = 1_767_225_600_000_000_000
+"""2026-01-01T00:00:00Z."""
+VENUE = "BINANCE"
+
+
+class Load:
+    """Trades of `instruments` symbols at `rate` trades a second in all, in frames of `per_frame`."""
+
+    def __init__(self, instruments: int, rate: int, per_frame: int = 1_300, seed: int = 1) -> None:
+        self.random = np.random.default_rng(seed)
+        self.rate, self.per_frame = rate, per_frame
+        names = [BASES[k % len(BASES)] + ("" if k < len(BASES) else str(k)) for k in range(instruments)]
+        self.definitions = [
+            InstrumentDefined(
+                venue=VENUE, symbol=f"{name}USDT", product="SPOT", base=name, quote="USDT"
+            )
+            for name in names
+        ]
+        self.prices = (1_000 * 0.7 ** np.arange(instruments) * 1e8).astype(np.int64) + 10**7
+        self.next_id = np.ones(instruments, np.uint64)
+        self.ts = START_NS
+
+    def opening(self) -> list[tuple[str, bytes]]:
+        """Definitions, a first status and the time: what comes before any trade."""
+        facts = [
+            (
+                subjects.md("instrument", d.venue, d.symbol, partition(d.pair)),
+                events.encode(d),
+            )
+            for d in self.definitions
+        ]
+        return [*facts, self._status(), self._time()]
+
+    def _status(self) -> tuple[str, bytes]:
+        status = STATUS.empty(1)
+        status["venue_time"] = status["ts_recv"] = self.ts
+        return subjects.md("status", VENUE, "SPOT", ALL), frame.encode(STATUS, status, 1)
+
+    def _time(self) -> tuple[str, bytes]:
+        time = TIME.empty(1)
+        time["ts"] = self.ts
+        return "time", frame.encode(TIME, time, 1)
+
+    def _trades(self, which: int, count: int, span_ns: int) -> Records:
+        records = TRADE.empty(count)
+        records["ts_event"] = self.ts + np.arange(1, count + 1) * span_ns // count
+        records["ts_recv"] = records["ts_event"] + 1_000_000
+        records["trade_id"] = self.next_id[which] + np.arange(count, dtype=np.uint64)
+        steps = self.random.integers(-2, 3, count) * 10_000
+        records["price"] = np.maximum(self.prices[which] + np.cumsum(steps), 10_000)
+        records["quantity"] = self.random.integers(1, 500, count) * 100_000
+        records["aggressor_side"] = self.random.integers(1, 3, count)
+        self.next_id[which] += np.uint64(count)
+        self.prices[which] = records["price"][-1]
+        return records
+
+    def facts(self, trades: int) -> Iterator[list[tuple[str, bytes]]]:
+        """Yield about `trades` trades as facts, a round of one frame an instrument at a time."""
+        made = 0
+        status_at = time_at = self.ts
+        while made < trades:
+            count = self.per_frame
+            span = count * len(self.definitions) * 1_000_000_000 // self.rate
+            batch = []
+            for which, definition in enumerate(self.definitions):
+                records = self._trades(which, count, span)
+                subject = subjects.md(
+                    "trade", definition.venue, definition.symbol, partition(definition.pair)
+                )
+                sequence = int(self.next_id[which])
+                batch.append((subject, frame.encode(TRADE, records, sequence, -8, -8)))
+                made += count
+            self.ts += span
+            if self.ts - time_at >= 100_000_000:
+                batch.append(self._time())
+                time_at = self.ts
+            if self.ts - status_at >= 500_000_000:
+                batch.append(self._status())
+                status_at = self.ts
+            yield batch
