@@ -21,7 +21,7 @@ from tidemill.schemas.events.feed import (
     TradeGapFilled,
 )
 from tidemill.schemas.events.instrument import InstrumentDefined
-from tidemill.schemas.frame import INT64_NULL, Frame
+from tidemill.schemas.frame import INT64_NULL, FieldType, Frame, Kind
 from tidemill.schemas.kinds import KINDS
 from tidemill.schemas.rows import Row, from_rows
 
@@ -152,6 +152,22 @@ EVENTS: dict[str, Event] = {
     )
 }  # fmt: skip
 """One event of every type, by tag."""
+
+
+_RANGES: dict[FieldType, tuple[int | str, int | str]] = {
+    "uint8": (0, 2**8 - 1),
+    "uint16": (0, 2**16 - 1),
+    "uint32": (0, 2**32 - 1),
+    "uint64": (0, 2**64 - 1),
+    "int64": (-(2**63), 2**63 - 1),
+    "int128": (-(2**127), 2**127 - 1),
+    "char16": ("", "X" * 16),
+}
+
+
+def extremes(kind: Kind) -> list[Row]:
+    """Return a row of the lowest and one of the highest value of every field."""
+    return [{field.name: _RANGES[field.type][end] for field in kind.fields} for end in (0, 1)]
 
 
 def encoded(name: str) -> bytes:

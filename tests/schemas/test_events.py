@@ -1,7 +1,7 @@
 """JSON events: read back as written, the same bytes always, refused where they are not valid."""
 
 import json
-from typing import Any
+from typing import Any, ClassVar
 
 import jsonschema
 import pytest
@@ -12,6 +12,7 @@ from tidemill.schemas import events, examples
 from tidemill.schemas.documents import json_schemas
 from tidemill.schemas.errors import Unreadable
 from tidemill.schemas.events import EVENTS
+from tidemill.schemas.events import event as event_module
 from tidemill.schemas.events.event import EVENT_BYTES_MAX, Event
 
 ALL_EVENTS = pytest.mark.parametrize("tag", list(EVENTS))
@@ -121,3 +122,30 @@ def test_a_venue_longer_than_a_frames_text_field_is_refused() -> None:
     assert events.decode(json.dumps(fields | {"venue": "V" * 16}).encode())
     with pytest.raises(Unreadable):
         events.decode(json.dumps(fields | {"venue": "V" * 17}).encode())
+
+
+class SampleV1(Event):
+    """The first shape of Sample."""
+
+    title: ClassVar[str] = "Sample"
+    price: str
+
+    def upcast(self) -> Event:
+        return Sample(sequence=self.sequence, price=self.price, quote="USDT")
+
+
+class Sample(Event):
+    """The second shape of Sample."""
+
+    version: ClassVar[int] = 2
+    price: str
+    quote: str
+
+
+def test_an_older_version_of_an_event_is_read_as_the_newest() -> None:
+    types = {kind.tag(): kind for kind in (SampleV1, Sample)}
+    assert types.keys() == {"Sample.v1", "Sample.v2"}
+    old = b'{"event":"Sample.v1","sequence":7,"price":"1.50"}'
+    new = b'{"event":"Sample.v2","sequence":7,"price":"1.50","quote":"USDT"}'
+    assert event_module.decode(old, types) == event_module.decode(new, types)
+    assert events.encode(SampleV1(sequence=7, price="1.50")) == old

@@ -60,12 +60,7 @@ def test_every_field_of_every_kind_is_read_by_an_independent_library(
 def test_extremes_of_every_field_are_read_by_an_independent_library(name: str, schema: Any) -> None:
     kind = KINDS[name]
     plain = [field for field in kind.fields if not field.enum]
-    ranges = {
-        "uint8": (0, 2**8 - 1), "uint16": (0, 2**16 - 1), "uint32": (0, 2**32 - 1),
-        "uint64": (0, 2**64 - 1), "int64": (-(2**63), 2**63 - 1),
-        "int128": (-(2**127), 2**127 - 1), "char16": ("", "X" * 16),
-    }  # fmt: skip
-    rows = [{field.name: ranges[field.type][end] for field in plain} for end in (0, 1)]
+    rows = examples.extremes(kind)
     payload = frame.encode(kind, from_rows(kind, rows), 2**64 - 1, -18, 9, 2**16 - 1)
     got = schema.decode(payload).value
     assert (got["sequence"], got["flags"]) == (2**64 - 1, 2**16 - 1)
