@@ -88,8 +88,10 @@ def _readable(field: Field, value: Any, exponents: dict[str, int]) -> Any:
 
 
 def _name(enumeration: type[IntEnum] | type[IntFlag], value: int) -> Any:
-    """Name a value; a list of names for flags; the number itself where it has no name."""
+    """Name a value; a list of names for flags; the number itself, or the bits, without a name."""
     if issubclass(enumeration, IntFlag):
-        return [flag.name for flag in enumeration if flag and flag in enumeration(value)]
+        names = [flag.name for flag in enumeration if flag & value]
+        unnamed = value & ~sum(enumeration)
+        return [*names, unnamed] if unnamed else names
     known = enumeration._value2member_map_.get(value)
     return known.name if known is not None else value

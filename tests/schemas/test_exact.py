@@ -163,3 +163,15 @@ def test_fields_of_a_frame_are_scaled_in_place_strided_and_read_only() -> None:
     volumes = exact.scaled_field(bars, "volume", -8)
     assert exact.to_ints(prices) == [10**10, -2 * 10**10, MAX_64 * 10**10]
     assert exact.to_ints(volumes) == [MAX_64 * 10**11, -(10**10), 0]
+
+
+@pytest.mark.integration
+def test_clickhouse_itself_writes_the_same_bytes() -> None:
+    chdb = pytest.importorskip("chdb")
+    query = (
+        "SELECT toDecimal128('-1.5', 18), toDecimal128('99999999999999999999.999999999999999999',"
+        " 18), toInt128('-170141183460469231731687303715884105728'), toInt128('1')"
+    )
+    ours = exact.from_ints([-15 * 10**17, 10**38 - 1, MIN_128, 1])
+    assert chdb.query(query, "RowBinary").bytes() == ours.tobytes()
+    assert exact.scaled(np.array([-15], np.int64), -1).tobytes() == ours.tobytes()[:16]
