@@ -9,7 +9,7 @@ from numba import njit
 
 from tidemill.schemas import events, frame
 from tidemill.schemas.events import Derived, Event
-from tidemill.schemas.events.dead_letter import DeadLetter
+from tidemill.schemas.events.dead_letter import PAYLOAD_BYTES_MAX, DeadLetter
 from tidemill.schemas.identifiers import partition_token
 from tidemill.schemas.kinds import KINDS
 from tidemill.schemas.run import Records
@@ -136,7 +136,7 @@ def dead_letter(processor: Processor, letter: Letter, n: int) -> Output:
         subject=letter.subject,
         reason=letter.reason[:1_000],
         policy=processor.poison,
-        payload=base64.b64encode(letter.payload).decode(),
+        payload=base64.b64encode(letter.payload[:PAYLOAD_BYTES_MAX]).decode(),
     )
     subject = f"dlq.{processor.name}.{partition_token(letter.partition)}"
     return Output(letter.partition, subject, events.encode(event))

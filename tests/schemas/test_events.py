@@ -1,5 +1,6 @@
 """JSON events: read back as written, the same bytes always, refused where they are not valid."""
 
+import base64
 import json
 from typing import Any, ClassVar
 
@@ -13,6 +14,7 @@ from tidemill.schemas.documents import json_schemas
 from tidemill.schemas.errors import Unreadable
 from tidemill.schemas.events import EVENTS
 from tidemill.schemas.events import event as event_module
+from tidemill.schemas.events.dead_letter import PAYLOAD_BYTES_MAX
 from tidemill.schemas.events.event import EVENT_BYTES_MAX, Event
 
 ALL_EVENTS = pytest.mark.parametrize("tag", list(EVENTS))
@@ -149,3 +151,9 @@ def test_an_older_version_of_an_event_is_read_as_the_newest() -> None:
     new = b'{"event":"Sample.v2","sequence":7,"price":"1.50","quote":"USDT"}'
     assert event_module.decode(old, types) == event_module.decode(new, types)
     assert events.encode(SampleV1(sequence=7, price="1.50")) == old
+
+
+def test_a_dead_letter_of_the_longest_payload_can_be_read() -> None:
+    text = base64.b64encode(bytes(PAYLOAD_BYTES_MAX)).decode()
+    letter = examples.EVENTS["DeadLetter.v1"].model_copy(update={"payload": text})
+    assert events.decode(events.encode(letter)) == letter
