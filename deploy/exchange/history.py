@@ -131,6 +131,8 @@ class History:
 
     def record(self, fills: NDArray[np.void], time_us: int) -> NDArray[np.void]:
         """Remember fills (FILL_DTYPE, ids going on from the last); the trades they are."""
+        if not fills.size:
+            return self._trades[:0]
         first = self.last_id + 1
         self._agg_id = record(
             self._trades, self._klines, fills, self._agg_id, time_us, LENGTHS, OFFSETS
@@ -141,8 +143,11 @@ class History:
     def trades(self, first_id: int, limit: int) -> NDArray[np.void]:
         """At most `limit` trades from `first_id` on, or from the oldest that is remembered."""
         first = max(first_id, self.last_id - self._trades.size + 1, 1)
-        ids = np.arange(first, min(first + limit, self.last_id + 1))
-        return self._trades[ids % self._trades.size]
+        count = max(0, min(limit, self.last_id + 1 - first))
+        row = first % self._trades.size
+        if row + count <= self._trades.size:
+            return self._trades[row : row + count].copy()
+        return self._trades[np.arange(first, first + count) % self._trades.size]
 
     def oldest_id(self) -> int:
         return max(1, self.last_id - self._trades.size + 1)

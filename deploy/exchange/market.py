@@ -46,6 +46,7 @@ class Market:
         trades_kept: int,
     ) -> None:
         self.symbol = symbol
+        self.events = 0  # trades and quotes since the market opened
         self._rate_milli = max(1, round(rate * 1_000))
         self.history = History(trades_kept)
         self._fundamental = Fundamental(seed, venue, symbol.name, symbol.price_ticks, outlook)
@@ -58,11 +59,6 @@ class Market:
         self._quotes = np.zeros(QUOTE_ROWS, flow.QUOTE_DTYPE)
         draws = self._rng.random((flow.SEED_ORDERS, flow.DRAWS))
         flow.open_book(self._book, self._flow, self._fundamental.at(0), draws, self._changes)
-
-    @property
-    def events(self) -> int:
-        """Trades and quotes since the market opened."""
-        return int(self._flow[0]["events"])
 
     @property
     def steps(self) -> int:
@@ -92,6 +88,7 @@ class Market:
             self._quotes,
         )
         self._draws = self._draws[steps:]
+        self.events += fills + quotes
         trades = self.history.record(self._fills[:fills], time_us)
         return Happened(
             time_us, trades, self._quotes[:quotes].copy(), self._changes[:changes].copy()
