@@ -1,10 +1,12 @@
 """Binance spot's market-data protocol over one loopback port: WebSocket streams and REST.
 
-Written after the spot API documents as of change log 2026-09-18: "WebSocket Streams for Binance"
-(`/ws/<stream>`, `/stream?streams=a/b`, live subscriptions, a ping every 20 s, a minute for the
-pong, 24 hours a connection, 1,024 streams, 5 incoming messages a second, timeUnit=MICROSECOND) and
-"Public Rest API for Binance" (see rest.py, limits.py). Binance.US speaks the same. Not here: user
-data streams, the WebSocket API, SBE streams, the tickers over 24 hours, the event serverShutdown.
+Written after the spot API documents: "WebSocket Streams for Binance" (the text of 2023-12-04, with
+what its page of 2026 says since: a ping every 20 s and a minute for the pong, timeUnit=MICROSECOND,
+trades without order ids) and "Public Rest API for Binance" (rest.py, limits.py), against the change
+log up to 2026-09-18. Binance.US speaks the same. `/ws/<stream>`, `/stream?streams=a/b` and live
+subscriptions; 24 hours a connection, 1,024 streams, 5 incoming messages a second. A URL is at most
+8,192 bytes: subscribe live to more. Not here: user data streams, the WebSocket API, SBE streams,
+tickers over 24 hours, block trades, reference prices, the event serverShutdown.
 
 Beside it, for tests and from loopback only: `POST /sim/faults?kind=drop&symbol=BTCUSDT&count=3`
 (faults.py) and `GET /sim/state`.

@@ -16,6 +16,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from tidemill.processors.kernels import matching as m
+from tidemill.processors.kernels import order_book as b
 
 DRAWS = 5  # uniforms a step
 ORDERS_TARGET = 1_200  # live orders the flow settles at
@@ -88,13 +89,13 @@ def _make_market(flow: np.void, op: np.void, side: int, draw: NDArray[np.float64
 
 
 @njit(cache=True)
-def _make_cancel(book: m.BookState, op: np.void, gap: float, draw: NDArray[np.float64]) -> None:
+def _make_cancel(book: b.BookState, op: np.void, gap: float, draw: NDArray[np.float64]) -> None:
     """Cancel any order; or, when the value has left the touch behind, the last one of the touch
     that is being run over."""
     head = book.head[0]
     slot = 0
     if abs(gap) > 1.5 and draw[1] < 0.6:
-        level = book.levels[m.best(book, m.SELL if gap > 0 else m.BUY)]
+        level = book.levels[b.best(book, b.SELL if gap > 0 else b.BUY)]
         slot = int(level["tail"])
     else:
         slot = 1 + int(draw[4] * head["orders_high"])
@@ -128,13 +129,13 @@ def _limit_price(
 
 @njit(cache=True)
 def _make_limit(
-    book: m.BookState, flow: np.void, op: np.void, value: float, draw: NDArray[np.float64]
+    book: b.BookState, flow: np.void, op: np.void, value: float, draw: NDArray[np.float64]
 ) -> None:
     bids, asks = book.head[0]["resting"]
-    side = m.BUY if draw[1] * (bids + asks) < asks else m.SELL
-    sign = 1 if side == m.BUY else -1
-    own = float(book.levels[m.best(book, side)]["price"])
-    other = float(book.levels[m.best(book, m.BUY + m.SELL - side)]["price"])
+    side = b.BUY if draw[1] * (bids + asks) < asks else b.SELL
+    sign = 1 if side == b.BUY else -1
+    own = float(book.levels[b.best(book, side)]["price"])
+    other = float(book.levels[b.best(book, b.BUY + b.SELL - side)]["price"])
     price = _limit_price(flow, sign, own, other, value, draw)
     op["kind"], op["side"], op["type"] = m.NEW, side, m.LIMIT
     op["tif"] = m.GTC
@@ -144,13 +145,13 @@ def _make_limit(
 
 @njit(cache=True)
 def choose(
-    book: m.BookState, flow: np.void, value: float, draw: NDArray[np.float64], op: np.void
+    book: b.BookState, flow: np.void, value: float, draw: NDArray[np.float64], op: np.void
 ) -> None:
     """Decide the next operation from the book, the value in ticks and DRAWS uniforms."""
     op["kind"], op["order_id"], op["qty"], op["price"] = 0, 0, 0, 0
     head, unit = book.head[0], flow["unit"]
-    bid = book.levels[m.best(book, m.BUY)]["price"]
-    ask = book.levels[m.best(book, m.SELL)]["price"]
+    bid = book.levels[b.best(book, b.BUY)]["price"]
+    ask = book.levels[b.best(book, b.SELL)]["price"]
     gap = (value - 0.5 * (bid + ask)) / unit
     scarce = min(head["resting"][0], head["resting"][1]) < SIDE_MIN
     cancel_share = min(0.6, CANCEL_SHARE * head["orders"] / ORDERS_TARGET)
@@ -158,7 +159,7 @@ def choose(
         _make_market(flow, op, flow["burst_side"], draw)
     elif draw[0] < MARKET_SHARE and not scarce:
         buyers = 1.0 / (1.0 + exp(-0.5 * max(-20.0, min(20.0, gap))))
-        _make_market(flow, op, m.BUY if draw[1] < buyers else m.SELL, draw)
+        _make_market(flow, op, b.BUY if draw[1] < buyers else b.SELL, draw)
     elif draw[0] < MARKET_SHARE + cancel_share:
         _make_cancel(book, op, gap, draw)
     if op["kind"] == 0:
@@ -167,7 +168,7 @@ def choose(
 
 @njit(cache=True)
 def open_book(
-    book: m.BookState,
+    book: b.BookState,
     flow: NDArray[np.void],
     value: float,
     draws: NDArray[np.float64],
@@ -179,7 +180,7 @@ def open_book(
     op = ops[0]
     op["kind"], op["type"], op["tif"] = m.NEW, m.LIMIT, m.GTX
     for i in range(draws.shape[0]):
-        op["side"] = m.BUY if i % 2 == 0 else m.SELL
+        op["side"] = b.BUY if i % 2 == 0 else b.SELL
         distance = 0.5 + _away(flow[0], draws[i, 2], value)
         op["price"] = max(1, int(value - distance if i % 2 == 0 else value + distance + 1.0))
         op["qty"] = _lots(flow[0], draws[i, 3], 1.0)
@@ -205,7 +206,7 @@ def _quote(
 
 @njit(cache=True)
 def advance(
-    book: m.BookState,
+    book: b.BookState,
     flow: NDArray[np.void],
     value: float,
     events_until: int,

@@ -9,7 +9,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from tidemill.processors.kernels.matching import BUY
+from tidemill.processors.kernels.order_book import BUY
 
 MINUTE_US = 60_000_000
 INTERVALS_US = {

@@ -14,7 +14,7 @@ from tidemill.deploy.exchange import flow
 from tidemill.deploy.exchange.fundamental import STEPS_A_SECOND, Fundamental, Outlook, rng_of
 from tidemill.deploy.exchange.history import History
 from tidemill.deploy.exchange.symbols import Symbol, symbol_of
-from tidemill.processors.kernels import matching
+from tidemill.processors.kernels import matching, order_book
 
 DRAWS_BLOCK = 2_048  # steps whose draws are taken from the generator at once
 OUTPUT_ROWS = 2 * flow.ORDERS_MAX
@@ -52,7 +52,7 @@ class Market:
         self._fundamental = Fundamental(seed, venue, symbol.name, symbol.price_ticks, outlook)
         self._rng = rng_of(seed, "flow", venue, symbol.name)
         self._draws = np.zeros((0, flow.DRAWS))
-        self._book = matching.empty_book(flow.ORDERS_MAX, flow.LEVELS_MAX)
+        self._book = order_book.empty_book(flow.ORDERS_MAX, flow.LEVELS_MAX)
         self._flow = flow.new_flow(symbol.price_ticks, symbol.order_lots)
         self._fills = np.zeros(OUTPUT_ROWS, matching.FILL_DTYPE)
         self._changes = np.zeros(OUTPUT_ROWS, matching.CHANGE_DTYPE)
@@ -96,20 +96,20 @@ class Market:
 
     def best(self) -> tuple[int, int, int, int]:
         """(bid, bid lots, ask, ask lots), prices in ticks."""
-        bid = self._book.levels[matching.best(self._book, matching.BUY)]
-        ask = self._book.levels[matching.best(self._book, matching.SELL)]
+        bid = self._book.levels[order_book.best(self._book, order_book.BUY)]
+        ask = self._book.levels[order_book.best(self._book, order_book.SELL)]
         return int(bid["price"]), int(bid["qty"]), int(ask["price"]), int(ask["qty"])
 
     def depth(self, side: int, limit: int) -> list[tuple[int, int]]:
         """At most `limit` (price in ticks, lots) of a side, best first."""
         size = min(limit, LEVELS_SHOWN)
         prices, quantities = np.zeros(size, np.int64), np.zeros(size, np.int64)
-        count = matching.depth(self._book, side, prices, quantities)
+        count = order_book.depth(self._book, side, prices, quantities)
         return list(zip(prices[:count].tolist(), quantities[:count].tolist(), strict=True))
 
     def snapshot(self) -> bytes:
         """The book's bytes: equal for equal histories."""
-        return matching.to_bytes(self._book)
+        return order_book.to_bytes(self._book)
 
 
 def warm_up() -> None:
@@ -124,4 +124,4 @@ def warm_up() -> None:
     )
     while market.history.last_id == 0:
         market.advance(market.events + 100, 0)
-    market.depth(matching.BUY, 1)
+    market.depth(order_book.BUY, 1)

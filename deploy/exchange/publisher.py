@@ -16,7 +16,7 @@ from tidemill.deploy.exchange.faults import Faults
 from tidemill.deploy.exchange.history import INTERVALS_US, bucket_us
 from tidemill.deploy.exchange.market import Happened, Market
 from tidemill.deploy.exchange.sessions import Hub, Variants, frame_of, wrap
-from tidemill.processors.kernels.matching import BUY, SELL
+from tidemill.processors.kernels.order_book import BUY, SELL
 
 PARTIAL_LEVELS = (5, 10, 20)
 

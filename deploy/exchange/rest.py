@@ -1,9 +1,10 @@
 """Binance spot's public REST endpoints, of markets in memory.
 
-After "Public Rest API for Binance" (spot API documents, change log of 2026-09-18): paths,
-parameters, defaults, weights, error codes and bodies; times in milliseconds, or microseconds with
-the header X-MBX-TIME-UNIT. Different here: no signed endpoints, no symbol status other than
-TRADING, no 1M klines, and history reaches back as far as it is kept (Binance's begins at id 0).
+After "Public Rest API for Binance" (spot API documents, change log up to 2026-09-18): paths,
+parameters, defaults, weights (6,000 a minute), error codes and bodies; times in milliseconds, or
+microseconds with the header X-MBX-TIME-UNIT. Different here: no signed endpoints, no symbol status
+other than TRADING, no 1M klines, and history reaches back as far as it is kept (Binance's begins at
+id 0), so an answer may begin later than was asked.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,7 +18,7 @@ from tidemill.deploy.exchange import messages
 from tidemill.deploy.exchange.history import INTERVALS_US, bucket_us
 from tidemill.deploy.exchange.limits import Limits
 from tidemill.deploy.exchange.market import Market
-from tidemill.processors.kernels.matching import BUY, SELL
+from tidemill.processors.kernels.order_book import BUY, SELL
 
 Query = dict[str, str]
 

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tidemill.processors.kernels import matching as m
+from tidemill.processors.kernels import order_book as b
 
 ORDERS_MAX, LEVELS_MAX = 24, 12
 OWNERS = 3
@@ -37,16 +38,16 @@ class Oracle:
         for order in self.resting:
             if order.side == side:
                 total[order.price] = total.get(order.price, 0) + order.qty
-        return sorted(total.items(), reverse=side == m.BUY)
+        return sorted(total.items(), reverse=side == b.BUY)
 
     def crossed(self, op: "Op") -> list[Resting]:
         """The orders `op` may trade with, in the order in which it must."""
         other = [order for order in self.resting if order.side != op.side]
-        if op.type == m.LIMIT and op.side == m.BUY:
+        if op.type == m.LIMIT and op.side == b.BUY:
             other = [order for order in other if order.price <= op.price]
         elif op.type == m.LIMIT:
             other = [order for order in other if order.price >= op.price]
-        sign = 1 if op.side == m.BUY else -1
+        sign = 1 if op.side == b.BUY else -1
         return sorted(other, key=lambda order: (sign * order.price, order.order_id))
 
     def refusal(self, op: "Op") -> int:
@@ -55,7 +56,7 @@ class Oracle:
         if op.tif == m.GTX and self.crossed(op):
             return m.WOULD_TRADE
         if op.tif in (m.GTC, m.GTX):
-            levels = self.levels(m.BUY) + self.levels(m.SELL)
+            levels = self.levels(b.BUY) + self.levels(b.SELL)
             known = op.price in [price for price, _ in self.levels(op.side)]
             if len(self.resting) >= ORDERS_MAX or (len(levels) >= LEVELS_MAX and not known):
                 return m.BOOK_FULL
@@ -106,7 +107,7 @@ class Oracle:
 @dataclass(frozen=True)
 class Op:
     kind: int
-    side: int = m.BUY
+    side: int = b.BUY
     type: int = m.LIMIT
     tif: int = m.GTC
     price: int = 0
@@ -126,7 +127,7 @@ def as_array(ops: list[Op]) -> np.ndarray:
 
 @dataclass
 class Run:
-    book: m.BookState
+    book: b.BookState
     results: np.ndarray
     fills: np.ndarray
     changes: np.ndarray
@@ -136,7 +137,7 @@ def run(
     ops: list[Op], *, parts: int = 1, orders_max: int = ORDERS_MAX, levels_max: int = LEVELS_MAX
 ) -> Run:
     """Apply `ops` in `parts` pieces, with output arrays so small that calls must be repeated."""
-    book = m.empty_book(orders_max, levels_max)
+    book = b.empty_book(orders_max, levels_max)
     results, fills, changes = [], [], []
     for part in np.array_split(as_array(ops), parts):
         while part.size:
@@ -152,9 +153,9 @@ def run(
     return Run(book, np.concatenate(results), np.concatenate(fills), np.concatenate(changes))
 
 
-def levels(book: m.BookState, side: int) -> list[tuple[int, int]]:
+def levels(book: b.BookState, side: int) -> list[tuple[int, int]]:
     prices, quantities = np.zeros(100, np.int64), np.zeros(100, np.int64)
-    count = m.depth(book, side, prices, quantities)
+    count = b.depth(book, side, prices, quantities)
     return list(zip(prices[:count].tolist(), quantities[:count].tolist(), strict=True))
 
 
@@ -162,7 +163,7 @@ PRICES, LOTS = st.integers(95, 105), st.integers(1, 9)
 limits = st.builds(
     Op,
     kind=st.just(m.NEW),
-    side=st.sampled_from([m.BUY, m.SELL]),
+    side=st.sampled_from([b.BUY, b.SELL]),
     tif=st.sampled_from([m.GTC, m.GTC, m.GTC, m.IOC, m.FOK, m.GTX]),
     price=PRICES,
     qty=LOTS,
@@ -172,7 +173,7 @@ limits = st.builds(
 markets = st.builds(
     Op,
     kind=st.just(m.NEW),
-    side=st.sampled_from([m.BUY, m.SELL]),
+    side=st.sampled_from([b.BUY, b.SELL]),
     type=st.just(m.MARKET),
     tif=st.sampled_from([m.IOC, m.FOK, m.GTC]),
     qty=LOTS,
@@ -192,17 +193,17 @@ def test_any_operations_give_the_trades_and_the_book_of_the_oracle(ops: list[Op]
         before = len(oracle.trades)
         expected.append(oracle.do(op))
         assert result["fill_count"] == len(oracle.trades) - before
-        bid, ask = (oracle.levels(side)[:1] or [(0, 0)] for side in (m.BUY, m.SELL))
+        bid, ask = (oracle.levels(side)[:1] or [(0, 0)] for side in (b.BUY, b.SELL))
         assert [(result["bid"], result["bid_qty"])] == bid
         assert [(result["ask"], result["ask_qty"])] == ask
     assert [(int(r["status"]), int(r["reason"])) for r in got.results] == expected
     names = ["price", "qty", "maker_order_id", "taker_order_id", "maker_owner", "taker_owner"]
     assert [tuple(fill) for fill in got.fills[names].tolist()] == oracle.trades
     assert got.fills["trade_id"].tolist() == list(range(1, len(oracle.trades) + 1))
-    for side in (m.BUY, m.SELL):
+    for side in (b.BUY, b.SELL):
         assert levels(got.book, side) == oracle.levels(side)
     for order in oracle.resting:
-        slot = got.book.orders[m.find(got.book, order.order_id)]
+        slot = got.book.orders[b.find(got.book, order.order_id)]
         assert (slot["qty"], slot["owner"], slot["client_id"]) == (
             order.qty,
             order.owner,
@@ -210,7 +211,7 @@ def test_any_operations_give_the_trades_and_the_book_of_the_oracle(ops: list[Op]
         )
         queue = [o for o in oracle.resting if (o.side, o.price) == (order.side, order.price)]
         ahead = queue[: queue.index(order)]
-        assert m.queue_position(got.book, order.order_id) == (
+        assert b.queue_position(got.book, order.order_id) == (
             len(ahead),
             sum(o.qty for o in ahead),
         )
@@ -227,7 +228,7 @@ def test_the_changed_levels_alone_rebuild_the_book(ops: list[Op]):
         rebuilt[int(change["side"]), int(change["price"])] = int(change["qty"])
     live = {key: qty for key, qty in rebuilt.items() if qty}
     assert live == {
-        (side, price): qty for side in (m.BUY, m.SELL) for price, qty in levels(got.book, side)
+        (side, price): qty for side in (b.BUY, b.SELL) for price, qty in levels(got.book, side)
     }
     assert got.changes["update_id"].tolist() == list(range(1, got.changes.size + 1))
     assert got.book.head[0]["update_id"] == got.changes.size
@@ -239,19 +240,19 @@ def test_a_snapshot_is_bytes_and_any_split_of_the_input_gives_the_same_ones(
     ops: list[Op], cut: int, parts: int
 ):
     whole = run(ops)
-    assert m.to_bytes(run(ops, parts=parts).book) == m.to_bytes(whole.book)
+    assert b.to_bytes(run(ops, parts=parts).book) == b.to_bytes(whole.book)
     cut = cut % len(ops)
-    half = m.from_bytes(m.to_bytes(run(ops[:cut]).book), ORDERS_MAX, LEVELS_MAX) if cut else None
+    half = b.from_bytes(b.to_bytes(run(ops[:cut]).book), ORDERS_MAX, LEVELS_MAX) if cut else None
     if half is not None:
         rest = as_array(ops[cut:])
         out = (np.zeros(rest.size, m.RESULT_DTYPE), np.zeros(4096, m.FILL_DTYPE))
         m.apply(half, rest, *out, np.zeros(8192, m.CHANGE_DTYPE))
-        assert m.to_bytes(half) == m.to_bytes(whole.book)
+        assert b.to_bytes(half) == b.to_bytes(whole.book)
 
 
 def test_a_snapshot_of_another_capacity_is_refused():
     with pytest.raises(ValueError, match="capacities"):
-        m.from_bytes(m.to_bytes(m.empty_book(4, 4)), 4, 5)
+        b.from_bytes(b.to_bytes(b.empty_book(4, 4)), 4, 5)
 
 
 @pytest.mark.parametrize(
@@ -273,7 +274,7 @@ def test_a_bad_operation_is_rejected_and_changes_nothing(bad: Op):
     good = Op(m.NEW, price=5, qty=5)
     got = run([good, bad])
     assert (got.results[1]["status"], got.results[1]["reason"]) == (m.REJECTED, m.BAD_OPERATION)
-    assert m.to_bytes(got.book) == m.to_bytes(run([good]).book)
+    assert b.to_bytes(got.book) == b.to_bytes(run([good]).book)
 
 
 def test_a_long_life_in_a_small_book_leaks_no_slot_and_loses_no_order():
@@ -281,7 +282,7 @@ def test_a_long_life_in_a_small_book_leaks_no_slot_and_loses_no_order():
     ops = []
     for i in range(20_000):
         side = int(rng.integers(1, 3))
-        price = 100 + (-1 if side == m.BUY else 1) * int(rng.integers(1, 5))
+        price = 100 + (-1 if side == b.BUY else 1) * int(rng.integers(1, 5))
         ops.append(Op(m.NEW, side=side, price=price, qty=1))
         if i >= 8:
             ops.append(Op(m.CANCEL, order_id=i - 7))
@@ -296,10 +297,10 @@ def test_a_long_life_in_a_small_book_leaks_no_slot_and_loses_no_order():
 def test_prices_and_quantities_near_the_end_of_int64_trade_exactly():
     got = run(
         [
-            Op(m.NEW, side=m.SELL, price=2**61, qty=2**60),
-            Op(m.NEW, side=m.SELL, price=2**61, qty=2**60 - 1),
-            Op(m.NEW, side=m.BUY, price=2**61, qty=2**60 + 5),
+            Op(m.NEW, side=b.SELL, price=2**61, qty=2**60),
+            Op(m.NEW, side=b.SELL, price=2**61, qty=2**60 - 1),
+            Op(m.NEW, side=b.BUY, price=2**61, qty=2**60 + 5),
         ]
     )
     assert got.fills["qty"].tolist() == [2**60, 5]
-    assert levels(got.book, m.SELL) == [(2**61, 2**60 - 6)]
+    assert levels(got.book, b.SELL) == [(2**61, 2**60 - 6)]
