@@ -40,9 +40,9 @@ async def drain(reader: Reader, quiet_s: float = 0.3) -> list[Message]:
 
 async def everything(log: Log, *filters: str) -> list[tuple[int, str, bytes]]:
     reader = await log.read(1, filters or ("md.>", "cmd.>", "ckpt.>", "time"))
-    found = [tuple(message) for message in await drain(reader)]
+    found = [(one.sequence, one.subject, one.payload) for one in await drain(reader)]
     await reader.close()
-    return found  # type: ignore[return-value]  # a tuple of a Message's own fields
+    return found
 
 
 def trades(count: int, symbol: str = "BTCUSDT") -> Sequence[tuple[str, bytes]]:
