@@ -1,4 +1,4 @@
-"""Columns of tables: what each holds, where it comes from, and its type in both databases."""
+"""Columns of tables: what each holds, where it comes from, and its type."""
 
 from enum import IntEnum
 from typing import Literal, NamedTuple
@@ -6,11 +6,12 @@ from typing import Literal, NamedTuple
 from tidemill.schemas.enums import AggressorSide
 
 ColumnType = Literal[
-    "uint8", "uint16", "uint32", "uint64", "decimal", "time", "time_or_null", "text", "enum"
+    "int8", "uint8", "uint16", "uint32", "uint64", "decimal", "time", "time_or_null", "text", "enum"
 ]
 Source = Literal["record", "position", "subject"]
 
 _CLICKHOUSE = {
+    "int8": "Int8",
     "uint8": "UInt8",
     "uint16": "UInt16",
     "uint32": "UInt32",
@@ -70,8 +71,13 @@ def time(name: str) -> Column:
 
 
 def text(name: str) -> Column:
-    """A name of few different values, from the char16 field of the same name."""
+    """A name of few different values, from the field of the same name."""
     return Column(name, "text")
+
+
+def integer(name: str) -> Column:
+    """A small signed integer, from the field of the same name."""
+    return Column(name, "int8")
 
 
 def uint(name: str, bits: Literal[8, 16, 32, 64]) -> Column:

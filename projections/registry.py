@@ -4,6 +4,24 @@ from tidemill.projections.clickhouse.bars import BARS
 from tidemill.projections.clickhouse.prices import PRICES
 from tidemill.projections.clickhouse.quotes import QUOTES
 from tidemill.projections.clickhouse.trades import TRADES
+from tidemill.projections.postgres.instruments import INSTRUMENTS
+from tidemill.projections.postgres.latest_bars import LATEST_BARS
+from tidemill.projections.postgres.latest_prices import LATEST_PRICES
+from tidemill.projections.postgres.latest_quotes import LATEST_QUOTES
+from tidemill.projections.postgres.latest_trades import LATEST_TRADES
 from tidemill.projections.table import Table
 
-TABLES: dict[str, Table] = {table.name: table for table in (TRADES, QUOTES, BARS, PRICES)}
+TABLES: dict[str, Table] = {
+    table.name: table
+    for table in (
+        TRADES,
+        QUOTES,
+        BARS,
+        PRICES,
+        INSTRUMENTS,
+        LATEST_TRADES,
+        LATEST_QUOTES,
+        LATEST_BARS,
+        LATEST_PRICES,
+    )
+}

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Context, Decimal, Inexact
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -11,10 +12,14 @@ from numpy.typing import NDArray
 from tidemill.projections.columns import Column
 from tidemill.projections.table import Table
 from tidemill.schemas import exact
+from tidemill.schemas.errors import Unreadable
+from tidemill.schemas.events import Event
 from tidemill.schemas.frame import Frame, Kind
 from tidemill.streams.subjects import Subject
 
 Array = NDArray[Any]
+EXACT = Context(prec=100, traps=[Inexact])
+"""Decimal arithmetic that never rounds (the default context keeps 28 digits)."""
 
 
 class Text(NamedTuple):
@@ -123,6 +128,58 @@ def build(table: Table, pieces: Sequence[Piece]) -> Rows:
         else:
             columns[column.name] = np.ascontiguousarray(records[column.origin])
     return Rows(len(records), columns)
+
+
+def build_of_events(table: Table, events: Sequence[tuple[int, Event]]) -> Rows:
+    """Return a row for each (r, event), low-rate JSON events; (_r, _i, _n) is (r, 0, 0)."""
+    columns: dict[str, Array | Text] = {}
+    for column in table.columns:
+        values = [getattr(event, column.origin, None) for _, event in events]
+        match column.kind:
+            case _ if column.source == "position":
+                of_r = [r if column.name == "_r" else 0 for r, _ in events]
+                columns[column.name] = np.array(of_r, f"<u{8 if column.name == '_r' else 4}")
+            case "text":
+                columns[column.name] = text_of([str(value).encode() for value in values])
+            case "decimal":
+                columns[column.name] = exact.from_ints([_at_scale(str(v)) for v in values])
+            case "int8":
+                columns[column.name] = np.array(values, np.int8)
+            case "time":
+                columns[column.name] = np.array(values, np.int64)
+            case _:
+                raise ValueError(f"{table.name}.{column.name}: no {column.kind} from events")
+    return Rows(len(events), columns)
+
+
+def _at_scale(text: str) -> int:
+    """Return an exact number's integer at 18 decimals; more decimals than that are refused."""
+    scaled = EXACT.scaleb(Decimal(text), exact.SCALE)
+    if scaled != int(scaled):
+        raise Unreadable(f"{text} has more than {exact.SCALE} decimals")
+    return int(scaled)
+
+
+def text_of(values: Sequence[bytes]) -> Text:
+    """Return a column of names from its values row by row."""
+    numbers: dict[bytes, int] = {}
+    codes = [numbers.setdefault(value, len(numbers)) for value in values]
+    return Text(np.array(codes, np.uint32), tuple(numbers))
+
+
+def newest(rows: Rows, key: Sequence[str], order: Sequence[str]) -> Rows:
+    """Return of each key the row that is greatest by `order`, in logical order."""
+    index = np.lexsort([rows.array(name) for name in reversed(order)])
+    group = np.zeros(rows.count, np.int64)
+    for name in key:
+        column = rows.columns[name]
+        own = np.unique(column.codes if isinstance(column, Text) else column, return_inverse=True)[
+            1
+        ]
+        group = np.unique(group * (int(own.max()) + 1) + own, return_inverse=True)[1]
+    last = np.empty(int(group.max()) + 1, np.int64)
+    last[group[index]] = index  # of one key the last assignment stays
+    return rows.take(last).ordered()
 
 
 def _position(

@@ -1,16 +1,17 @@
 """Where a table's rows come from: LOG itself, or OUT behind the gate of its checkpoints."""
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from tidemill.projections.gate import CHECKPOINTS, Gate
-from tidemill.projections.rows import Piece, Rows, build, concatenate
+from tidemill.projections.rows import Piece, Rows, build, build_of_events, concatenate
 from tidemill.projections.table import Table
-from tidemill.schemas import kinds
+from tidemill.schemas import events, kinds
 from tidemill.schemas.errors import Unreadable
+from tidemill.schemas.events import Event
 from tidemill.streams.log import Log, Message, Reader
 from tidemill.streams.subjects import parse
 
@@ -74,8 +75,27 @@ def pieces(messages: Iterable[Message | tuple[int, str, bytes]]) -> list[Piece]:
     return decoded
 
 
-def rows_of(table: Table, messages: Sequence[Message | tuple[int, str, bytes]]) -> Rows | None:
-    """Return the rows of frames of a table's kind, in their order, or None when they have none."""
+def events_of(
+    kind: type[Event], messages: Iterable[Message | tuple[int, str, bytes]]
+) -> list[tuple[int, Event]]:
+    """Decode JSON events of one type, with their sequences; others have no rows."""
+    decoded = []
+    for sequence, subject, payload in messages:
+        try:
+            event = events.decode(payload)
+        except Unreadable as error:
+            logger.warning("no rows of %s at %d: %s", subject, sequence, error)
+            continue
+        if isinstance(event, kind):
+            decoded.append((sequence, event))
+    return decoded
+
+
+def rows_of(table: Table, messages: Iterable[Message | tuple[int, str, bytes]]) -> Rows | None:
+    """Return the rows of messages of what a table reads, in their order, or None without any."""
+    if not isinstance(table.reads, str):
+        found = events_of(table.reads, messages)
+        return build_of_events(table, found) if found else None
     decoded = [p for p in pieces(messages) if p.frame.kind.name == table.reads]
     return build(table, decoded) if decoded else None
 

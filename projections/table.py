@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Literal
 
 from tidemill.projections.columns import Column
+from tidemill.schemas.events import Event
 
-ClickHouseKind = Literal["append"]
 TableKind = Literal["append", "latest", "ledger"]
 
 
@@ -15,22 +15,25 @@ class Table:
     """One version of a table. Rows are a pure function of the log, in the order (_r, _i, _n).
 
     `kind` decides time travel: `append` (``_r <= as_of``), `latest` ("now" only), `ledger` (valid
-    in ``[r_from, r_to)``). `reads` is the kind of record; `emitted_by` the processor that derives
-    it, None where it is a fact of LOG. `filters` are its subjects in that stream. `key` names the
-    columns of which the newest row counts as the table's state. `sql` is its migration.
+    in ``[r_from, r_to)``). `reads` is the kind of record, or the type of JSON event; `emitted_by`
+    the processor that derives it, None where it is a fact of LOG. `filters` are its subjects in
+    that stream. Of each `key` the row that is greatest by `newest` counts as the table's state.
+    `conflated` says that only the newest message of each subject matters. `sql` is its migration.
     """
 
     name: str
     version: int
     kind: TableKind
     database: Literal["clickhouse", "postgres"]
-    reads: str
+    reads: str | type[Event]
     filters: tuple[str, ...]
     columns: tuple[Column, ...]
     sql: Path
     emitted_by: str | None = None
     scope: Literal["pair", "global"] = "pair"
     key: tuple[str, ...] = ("symbol", "venue")
+    newest: tuple[str, ...] = ("_r", "_i", "_n")
+    conflated: bool = False
 
     @property
     def physical(self) -> str:

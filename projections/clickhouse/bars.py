@@ -33,5 +33,5 @@ BARS = Table(
     ),
     sql=Path(__file__).with_suffix(".sql"),
     emitted_by="bars",
-    key=("symbol", "venue", "interval_s", "ts_open"),
+    key=("symbol", "venue", "interval_s"),
 )

@@ -1,0 +1,25 @@
+-- migrate:up
+CREATE TABLE instruments__v1 (
+    _r bigint NOT NULL,
+    _i bigint NOT NULL,
+    _n bigint NOT NULL,
+    symbol text NOT NULL,
+    venue text NOT NULL,
+    product text NOT NULL,
+    base text NOT NULL,
+    quote text NOT NULL,
+    status text NOT NULL,
+    price_exponent smallint NOT NULL,
+    quantity_exponent smallint NOT NULL,
+    tick_size numeric(38, 18) NOT NULL,
+    lot_size numeric(38, 18) NOT NULL,
+    min_notional numeric(38, 18) NOT NULL,
+    ts_event bigint NOT NULL,  -- ns UTC
+    source text NOT NULL,
+    r_to bigint NOT NULL,  -- 9223372036854775807 while it is valid
+    PRIMARY KEY (_r, _i, _n)
+);
+CREATE UNIQUE INDEX instruments__v1_now ON instruments__v1 (symbol, venue) WHERE r_to = 9223372036854775807;
+
+-- migrate:down
+DROP TABLE instruments__v1;
