@@ -85,7 +85,8 @@ class _Run:
     def __init__(self, instruments: Instruments) -> None:
         self.instruments = instruments
         self.said = Said()
-        self.trades, self.quotes, self.filled = _Rows(), _Rows(), _Rows()
+        self.trades, self.quotes = _Rows(), _Rows()
+        self.filled: list[tuple[int, int]] = []  # rows of trades that REST answered, from and to
         self.clock_times: list[Any] = []  # the venue's time and the receive time of messages
         self.clock_received: list[int] = []
 
@@ -162,8 +163,8 @@ class BinanceSpot:
                 status="TRADING" if entry["status"] == "TRADING" else "HALTED",
                 price_exponent=-entry["quoteAssetPrecision"],
                 quantity_exponent=-entry["baseAssetPrecision"],
-                tick_size=_plain(filters["PRICE_FILTER"]["tickSize"]),
-                lot_size=_plain(filters["LOT_SIZE"]["stepSize"]),
+                tick_size=_plain(filters.get("PRICE_FILTER", {}).get("tickSize", "0")),
+                lot_size=_plain(filters.get("LOT_SIZE", {}).get("stepSize", "0")),
                 min_notional=_plain(notional.get("minNotional", "0")),
             )
         except ValidationError as error:
@@ -262,18 +263,25 @@ def _rest(venue: BinanceSpot, run: _Run, at: int, path: str, data: Any) -> None:
     url = urlsplit(path)
     if url.path in ("/api/v3/historicalTrades", "/api/v3/trades") and isinstance(data, list):
         index = run.instruments.of(parse_qs(url.query)["symbol"][0]).index
-        for trade in data:
-            row = (trade["id"], trade["price"], trade["qty"], trade["time"], trade["isBuyerMaker"])
-            run.filled.index.append(index)
-            run.filled.received.append(at)
-            run.filled.ids.append(row[0])
-            run.filled.texts += row[1:3]
-            run.filled.times.append(row[3])
-            run.filled.makers.append(row[4])
+        _answered(run, at, index, data)
     elif "code" in data and "msg" in data:
         run.said.refused.append(f"{path}: {data['code']} {data['msg']}")
     else:
         _body(venue, run, at, data)
+
+
+def _answered(run: _Run, at: int, index: int, trades: list[Any]) -> None:
+    """Trades that REST answered, in their place between those of the stream."""
+    rows, start = run.trades, len(run.trades.index)
+    fields = [(t["id"], t["price"], t["qty"], t["time"], t["isBuyerMaker"]) for t in trades]
+    for trade_id, price, quantity, time, maker in fields:
+        rows.index.append(index)
+        rows.received.append(at)
+        rows.ids.append(trade_id)
+        rows.texts += (price, quantity)
+        rows.times.append(time)
+        rows.makers.append(maker)
+    run.filled.append((start, len(rows.index)))
 
 
 def _body(venue: BinanceSpot, run: _Run, at: int, data: Any) -> None:
@@ -281,7 +289,7 @@ def _body(venue: BinanceSpot, run: _Run, at: int, data: Any) -> None:
     if "symbols" in data:
         for entry in data["symbols"]:
             if run.instruments.wants(entry["symbol"]):
-                run.instruments.define(venue.definition(entry))
+                _defined(venue, run, at, entry)
     elif "serverTime" in data:
         run.clock_times.append(data["serverTime"])
         run.clock_received.append(at)
@@ -291,14 +299,22 @@ def _body(venue: BinanceSpot, run: _Run, at: int, data: Any) -> None:
         raise Unreadable("it is no message of this venue that is known")
 
 
+def _defined(venue: BinanceSpot, run: _Run, at: int, entry: Any) -> None:
+    """One instrument of many: one that is not understood spares the others."""
+    try:
+        run.instruments.define(venue.definition(entry))
+    except (KeyError, TypeError, Unreadable) as error:
+        reason = f"{type(error).__name__}: {error}"
+        run.said.malformed.append(Malformed(at, orjson.dumps(entry), reason))
+
+
 def _finish(run: _Run) -> Said:
     """Turn the columns into records. Raises what is wrong with any value."""
     said, instruments = run.said, run.instruments
     if run.trades.index:
         said.trades = _trades(run.trades, instruments)
-    if run.filled.index:
-        said.filled = _trades(run.filled, instruments)
-        filled(said.filled.records)
+        for start, end in run.filled:
+            filled(said.trades.records[start:end])
     if run.quotes.index:
         said.quotes = _quotes(run.quotes, instruments)
     if run.clock_times:
@@ -389,7 +405,6 @@ def _merged(parts: list[Said]) -> Said:
     return Said(
         trades=joined("trades"),
         quotes=joined("quotes"),
-        filled=joined("filled"),
         lead_ns=max(leads, default=None),
         book_updates=sum(part.book_updates for part in parts),
         ignored=sum(part.ignored for part in parts),

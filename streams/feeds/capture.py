@@ -76,6 +76,7 @@ class Recorder:
 
     Every `sync_s` seconds of receive time, and when a file ends, a compressed block is finished and
     fsynced: a power loss costs at most that much, and what remains of a torn file can be read.
+    `on_file` gives raw messages that every file begins with (definitions).
     Raises OSError as the disk does.
     """
 
@@ -91,7 +92,7 @@ class Recorder:
         self._directory, self._name = directory, name
         self._rotate_bytes = rotate_bytes
         self._rotate_ns, self._sync_ns = int(rotate_s * 1e9), int(sync_s * 1e9)
-        self._on_file = on_file
+        self.on_file = on_file
         self._file: IO[bytes] | None = None
         self._out: zstandard.ZstdCompressionWriter | None = None
         self._opened = self._synced = 0
@@ -131,8 +132,7 @@ class Recorder:
         self._out = zstandard.ZstdCompressor(level=3).stream_writer(self._file, closefd=False)
         self._opened = self._synced = received
         self.files.append(path)
-        # Every file begins with what a reader of it alone needs: the definitions.
-        for raw in self._on_file() if self._on_file else ():
+        for raw in self.on_file() if self.on_file else ():
             self._out.write(line_of(received, raw))
 
     def _sync(self, mode: int) -> None:

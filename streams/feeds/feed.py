@@ -141,14 +141,13 @@ class Malformed(NamedTuple):
 class Said:
     """What one run of raw messages says.
 
-    `filled` are trades that REST answered. `lead_ns` is the greatest (venue's time minus receive
-    time) among the messages that carry the venue's time, None without one. `acknowledged` are the
-    commands that the venue accepted, by id.
+    Trades that REST answered are among `trades`, flagged FILLED. `lead_ns` is the greatest (venue's
+    time minus receive time) among the messages that carry the venue's time, None without one.
+    `acknowledged` are the commands that the venue accepted, by id.
     """
 
     trades: Decoded | None = None
     quotes: Decoded | None = None
-    filled: Decoded | None = None
     lead_ns: int | None = None
     book_updates: int = 0
     ignored: int = 0

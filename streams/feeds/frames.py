@@ -1,7 +1,7 @@
 """Items to messages: batches cut on the 5 ms, 64 KB grid of their receive times, and events.
 
 Pure: the same items give the same bytes. Per instrument the order of items is kept; between
-instruments the order is by grid cell, then by symbol.
+instruments the order is by grid cell, then by symbol, what concerns the whole feed last.
 """
 
 from collections.abc import Sequence
@@ -12,6 +12,8 @@ import numpy as np
 
 from tidemill.schemas import frame
 from tidemill.schemas.events import event
+from tidemill.schemas.kinds.quote import QUOTE
+from tidemill.schemas.kinds.status import STATUS
 from tidemill.streams.feeds.feed import Batch
 from tidemill.streams.feeds.intake import Fact, Item
 
@@ -19,6 +21,8 @@ CELL_NS = 5_000_000
 """Records received within one cell of this width share a frame."""
 FRAME_BYTES = 64 * 1024
 """Largest frame that is written."""
+
+Messages = list[tuple[str, bytes]]
 
 
 class _Piece(NamedTuple):
@@ -32,40 +36,67 @@ class _Piece(NamedTuple):
     end: int
 
 
-class Cutter:
-    """Cuts items into (subject, payload); `sequence` counts the messages written so far."""
-
-    def __init__(self, sequence: int = 0) -> None:
-        self.sequence = sequence
-
-    def cut(self, items: Sequence[Item]) -> list[tuple[str, bytes]]:
-        """Return the messages of `items`."""
-        pieces: list[_Piece] = []
-        cells: dict[str, int] = {}
-        for item in items:
-            symbol = item.subject.split(".", 4)[3]
-            cell = cells.get(symbol, 0)
-            if isinstance(item, Fact):
-                pieces.append(_Piece(cell, symbol, len(pieces), item, 0, 1))
-            else:
-                cells[symbol] = _place(item, symbol, cell, pieces)
-        pieces.sort(key=_position)
-        return [self._message(piece) for piece in pieces]
-
-    def _message(self, piece: _Piece) -> tuple[str, bytes]:
-        self.sequence += 1
-        item = piece.item
+def cut(items: Sequence[Item], sequence: int) -> Messages:
+    """Return (subject, payload) of `items`; source sequences count up from `sequence`."""
+    pieces: list[_Piece] = []
+    cells: dict[str, int] = {}
+    for item in _joined(items) if len(items) > 1 else items:
+        symbol = _symbol(item)
+        cell = cells.get(symbol, 0)
         if isinstance(item, Fact):
-            numbered = item.event.model_copy(update={"sequence": self.sequence})
-            return item.subject, event.encode(numbered)
-        payload = frame.encode(
-            item.kind,
-            item.records[piece.start : piece.end],
-            self.sequence,
-            item.price_exponent,
-            item.quantity_exponent,
-        )
-        return item.subject, payload
+            cell = cell if symbol != _FEED else item.ts // CELL_NS
+            pieces.append(_Piece(cell, symbol, len(pieces), item, 0, 1))
+        elif item.kind is QUOTE:
+            _place(item, symbol, 0, pieces)  # no event tells of quotes: their cells are their own
+        else:
+            cells[symbol] = _place(item, symbol, cell, pieces)
+    pieces.sort(key=_position)
+    return [_message(piece, sequence + i) for i, piece in enumerate(pieces)]
+
+
+_FEED = "~"
+"""Stands for the symbol of what concerns the whole feed; it sorts behind every symbol."""
+
+
+def _symbol(item: Item) -> str:
+    tokens = item.subject.split(".", 4)
+    return _FEED if tokens[4] == "all" else tokens[3]
+
+
+def _joined(items: Sequence[Item]) -> list[Item]:
+    """Join batches of one subject, as far as no event or status of its instrument is between."""
+    joined: list[Item] = []
+    parts: dict[int, list[Batch]] = {}
+    open_: dict[str, dict[str, int]] = {}
+    for item in items:
+        symbol = _symbol(item)
+        if isinstance(item, Fact) or item.kind is STATUS:
+            open_.pop(symbol, None)
+            joined.append(item)
+            continue
+        mine = open_.setdefault(symbol, {})
+        at = mine.get(item.subject)
+        if at is not None and parts[at][0][3:] == item[3:]:
+            parts[at].append(item)
+        else:
+            mine[item.subject] = len(joined)
+            parts[len(joined)] = [item]
+            joined.append(item)
+    for at, batches in parts.items():
+        if len(batches) > 1:
+            records = np.concatenate([batch.records for batch in batches])
+            joined[at] = batches[0]._replace(records=records)
+    return joined
+
+
+def _message(piece: _Piece, sequence: int) -> tuple[str, bytes]:
+    item = piece.item
+    if isinstance(item, Fact):
+        numbered = item.event.model_copy(update={"sequence": sequence})
+        return item.subject, event.encode(numbered)
+    records = item.records[piece.start : piece.end]
+    exponents = item.price_exponent, item.quantity_exponent
+    return item.subject, frame.encode(item.kind, records, sequence, *exponents)
 
 
 def _position(piece: _Piece) -> tuple[int, str, int]:
@@ -76,14 +107,18 @@ def _place(batch: Batch, symbol: str, cell: int, pieces: list[_Piece]) -> int:
     """Cut `batch` at the edges of cells and at 64 KB; return the last cell."""
     limit = (FRAME_BYTES - frame.PREFIX_BYTES) // batch.kind.dtype.itemsize
     times = batch.records["ts_recv"]
-    # Trades that waited behind a hole come after later received ones that filled it.
-    cells = np.maximum(np.maximum.accumulate(times // CELL_NS), cell)
-    if cells[0] == cells[-1]:
-        edges = [0, len(times)]
+    edges = [0, len(times)]
+    if len(times) == 1:
+        last = first = max(int(times[0]) // CELL_NS, cell)
+        cells = None
     else:
-        edges = [0, *(np.flatnonzero(cells[1:] != cells[:-1]) + 1).tolist(), len(times)]
+        # Trades that waited behind a hole come after later received ones that filled it.
+        cells = np.maximum(np.maximum.accumulate(times // CELL_NS), cell)
+        first, last = int(cells[0]), int(cells[-1])
+        if first != last:
+            edges[1:1] = (np.flatnonzero(cells[1:] != cells[:-1]) + 1).tolist()
     for start, end in pairwise(edges):
+        place = first if cells is None else int(cells[start])
         for at in range(start, end, limit):
-            placed = _Piece(int(cells[at]), symbol, len(pieces), batch, at, min(at + limit, end))
-            pieces.append(placed)
-    return int(cells[-1])
+            pieces.append(_Piece(place, symbol, len(pieces), batch, at, min(at + limit, end)))
+    return last

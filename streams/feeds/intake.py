@@ -106,10 +106,9 @@ class Intake:
             self._malformed(said, items)
         if said.quotes is not None:
             self._quotes(said.quotes, items)
-        for trades in (said.filled, said.trades):
-            if trades is not None:
-                for instrument, records in self._split(trades):
-                    self._trades(instrument, records, items)
+        if said.trades is not None:
+            for instrument, records in self._split(said.trades):
+                self._trades(instrument, records, items)
         return items
 
     def tick(self, now: int) -> list[Item]:

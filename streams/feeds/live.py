@@ -83,7 +83,8 @@ class Known:
 class LiveFeed:
     """One venue and product, `symbols` of it, running until cancelled.
 
-    `recorder` keeps every raw message, `dead` those that could not be read.
+    `recorder` keeps every raw message, `dead` those that could not be read. `definitions` is the
+    newest answer about instruments, as a raw message.
     """
 
     def __init__(
@@ -101,6 +102,7 @@ class LiveFeed:
         self.venue, self.symbols = venue, list(symbols)
         self.intake = Intake(venue, known.instruments, known.lasts, known.venue_time)
         self.failures: Counter[str] = Counter()
+        self.definitions: list[bytes] = []
         self._held = known.held
         self._endpoints, self._outlet = endpoints, outlet
         self._recorder, self._dead = recorder, dead
@@ -274,7 +276,10 @@ class LiveFeed:
             self.failures["rest"] += 1
             log.warning("no answer", venue=self.venue.venue, reason=str(error)[:300])
             return False
-        await self._inbox.put(rest_message(path, body))
+        message = rest_message(path, body)
+        if path == self.venue.definitions_path(self.symbols):
+            self.definitions = [message]
+        await self._inbox.put(message)
         return True
 
     async def _define(self, rest: Rest) -> None:

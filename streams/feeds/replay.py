@@ -17,7 +17,7 @@ from tidemill.schemas import frame
 from tidemill.schemas.kinds.time import TIME
 from tidemill.streams.feeds.capture import CaptureFile
 from tidemill.streams.feeds.feed import Instruments, Venue
-from tidemill.streams.feeds.frames import Cutter
+from tidemill.streams.feeds.frames import Messages, cut
 from tidemill.streams.feeds.intake import Intake, Item
 from tidemill.streams.feeds.registry import venue_of
 
@@ -34,7 +34,6 @@ LINES_MAX = 65_536
 BATCH_MESSAGES_MAX, BATCH_BYTES_MAX = 1_000, 4 << 20
 """Limits of one yielded batch: those of one append."""
 
-Messages = list[tuple[str, bytes]]
 Sink = Callable[[Messages], Awaitable[object]]
 
 
@@ -65,7 +64,7 @@ class Replay:
     ) -> None:
         self._files = [CaptureFile(path) for path in files]
         self._intake = Intake(venue, Instruments(infer=venue.infer))
-        self._cutter = Cutter(sequence)
+        self._sequence = sequence
         self._time_sequence = time_sequence
         self._edge = 0  # the grid point up to which time has come
         self._heard = 0
@@ -138,7 +137,11 @@ class Replay:
             yield "time", self._time(self._edge)
 
     def _cut(self, items: list[Item]) -> Messages:
-        return self._cutter.cut(items) if items else []
+        if not items:
+            return []
+        messages = cut(items, self._sequence + 1)
+        self._sequence += len(messages)
+        return messages
 
     def _time(self, now: int) -> bytes:
         self._time_sequence += 1
