@@ -126,10 +126,8 @@ class JetStreamLog:
     async def _message(self, wanted: dict[str, Any]) -> Message | None:
         try:
             answer = await self._api(f"STREAM.MSG.GET.{self.name}", wanted)
-        except ApiError as error:
-            if error.err_code == _NO_MESSAGE:
-                return None
-            raise
+        except ApiError:
+            return None
         found = answer["message"]
         return Message(found["seq"], found["subject"], base64.b64decode(found.get("data", "")))
 
@@ -152,17 +150,20 @@ class JetStreamLog:
 
     async def identity(self) -> Identity:
         """See Log.identity."""
-        try:
-            info = await self._api(f"STREAM.INFO.{self.name}")
-        except ApiError as error:
-            raise Unavailable(f"stream {self.name}: {error}") from error
+        info = await self._api(f"STREAM.INFO.{self.name}")
         state = info["state"]
         first = state["first_seq"] if state["messages"] else state["last_seq"] + 1
         uuid = str(info["config"].get("metadata", {}).get(UUID_KEY, ""))
         return Identity(uuid, first, state["last_seq"])
 
     async def _api(self, verb: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-        return await self._connection.api(verb, body)
+        """Ask about the stream. Raises ApiError when there is no such message, else Unavailable."""
+        try:
+            return await self._connection.api(verb, body)
+        except ApiError as error:
+            if error.err_code == _NO_MESSAGE:
+                raise
+            raise Unavailable(f"stream {self.name}: {error}") from error
 
     async def live(self, filters: Sequence[str], bytes_max: int = 8 << 20) -> LiveQueue:
         """See Live.live: subscribes `live.<filter>`, which the stream republishes to."""

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import urlparse
 
-import nats
 import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -122,11 +121,16 @@ class Connection:
     async def publish(
         self, subject: str, payload: bytes, headers: dict[str, str] | None = None, reply: str = ""
     ) -> None:
-        """Send without waiting. Raises Unavailable when the connection is down."""
+        """Send without waiting.
+
+        Raises Unavailable when the connection is down, ValueError for what no server takes.
+        """
         if not self.client.is_connected:
             raise Unavailable(f"NATS is away: {self.error!r}")
         try:
             await self.client.publish(subject, payload, reply=reply, headers=headers)
+        except (nats.errors.MaxPayloadError, nats.errors.BadSubjectError) as error:
+            raise ValueError(f"{len(payload)} bytes on {subject!r}: {error!r}") from error
         except (OSError, nats.errors.Error) as error:
             raise Unavailable(f"NATS: {error!r}") from error
         task = asyncio.current_task()

@@ -187,7 +187,7 @@ async def test_large_messages_and_a_late_reader_lose_nothing(nats: RunningNats):
             await log.append([("time", b"%02d" % at + bytes(3 << 19))] * 2, None)
         await asyncio.sleep(0.5)
         assert reader.held_bytes < 70 << 20
-        found = []
+        found: list[tuple[int, int]] = []
         while len(found) < 60:
             for message in await reader.pull(10, 8 << 20, 5):
                 found.append((message.sequence, int(message.payload[:2])))
@@ -231,3 +231,48 @@ async def admin(nats: RunningNats) -> AsyncIterator[Api]:
     connection = await connect(nats.url)
     yield connection.api
     await connection.close()
+
+
+@pytest.mark.integration
+async def test_a_stream_that_is_gone_is_unavailable_to_everyone(nats: RunningNats):
+    async with jetstream(nats) as log, admin(nats) as api:
+        await log.append(numbered(3), None)
+        reader = await log.read(1, ["time"])
+        await api("STREAM.DELETE.TEST")
+        attempts = [log.append(numbered(1), None), log.append(numbered(2), None), log.identity()]
+        attempts += [log.last("time"), log.get(1), log.lasts("time"), log.read(1, ["time"])]
+        for attempt in attempts:
+            with pytest.raises(Unavailable):
+                await attempt
+        with pytest.raises(Unavailable):
+            while True:
+                await reader.pull(10, 1 << 20, 0.5)
+
+
+@pytest.mark.integration
+async def test_a_payload_that_the_server_refuses_is_a_mistake_not_an_absence(nats: RunningNats):
+    connection = await connect(nats.url)
+    with pytest.raises(ValueError):
+        await connection.publish("x", bytes(9 << 20))
+    await connection.close()
+
+
+@pytest.mark.integration
+async def test_the_engine_may_write_and_read_but_not_change_the_stream(nats: RunningNats):
+    async with jetstream(nats):
+        connection = await connect(nats.urls["engine"])
+        log = await JetStreamLog.open(connection, "TEST")
+        reader = await log.read(1, ["time"])
+        live = await log.live(["time"])
+        assert await log.append(numbered(3), Fence("time", 0)) == 3
+        lasts = await log.transact([], [Checkpoint("ckpt.g.00", b"", 0)])
+        assert lasts == {"ckpt.g.00": 4}
+        assert len(await pull_within(reader, 3)) == 3
+        assert len(await live.pull(10, 2)) > 0
+        assert await log.lasts("ckpt.>") == [Message(4, "ckpt.g.00", b"")]
+        with pytest.raises(Unavailable):
+            async with asyncio.timeout(10):
+                await connection.api("STREAM.DELETE.TEST")
+        assert (await log.identity()).last == 4
+        await reader.close()
+        await connection.close()
