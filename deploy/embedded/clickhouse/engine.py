@@ -2,8 +2,8 @@
 
 chdb runs any number of connections side by side on one path, but gives no query ids and no
 settings per query. So a query runs on a connection whose `USE` and `SET` state is exactly its
-context, never used for another one, and carries its id as a comment, which `system.processes` shows
-and `KILL QUERY` finds.
+context, never used for another one, and its id is put into a setting that does nothing here but is
+shown by `system.processes` (`Settings['http_response_headers']`) and found by `KILL QUERY`.
 """
 
 import importlib
@@ -150,16 +150,17 @@ class Engine:
         `reads`: it leaves its connection as it found it, and its context will be seen again.
         """
         with self._connection(context, keep=reads) as connection:
-            return _run(connection, _tagged(sql, query_id), format, params)
+            _run(connection, _set((_mark(query_id),)), "Null", {})
+            return _run(connection, sql, format, params)
 
     def engine_id(self, query_id: str) -> str | None:
         """The id the engine itself gave the running query `query_id`."""
         with self._lock:
             if query_id not in self._running:
                 return None
+        name, value = _mark(query_id)
         found = self.ask(
-            "SELECT query_id FROM system.processes WHERE position(query, {tag:String}) > 0",
-            {"tag": _tag(query_id)},
+            f"SELECT query_id FROM system.processes WHERE Settings['{name}'] = {_string(value)}"
         )
         return found.split("\n", 1)[0] or None
 
@@ -240,7 +241,7 @@ class Engine:
 
 
 def check_query_id(query_id: str) -> str:
-    """`query_id` if it can be written into a comment. Raises Refused otherwise."""
+    """`query_id` if it can be written into a setting. Raises Refused otherwise."""
     if len(query_id) > 128 or not all(c.isalnum() or c in "-_.:@/=+" for c in query_id):
         raise refusal(
             BAD_ARGUMENTS, "query_id: at most 128 letters, digits and -_.:@/=+ are supported"
@@ -261,15 +262,9 @@ def _run(connection: Connection, sql: str, format: str, params: dict[str, str]) 
         raise engine_refusal(error) from None
 
 
-def _tag(query_id: str) -> str:
-    return f"/* query_id={query_id} */"
-
-
-def _tagged(sql: str, query_id: str) -> str:
-    """The tag at the end, so that positions in syntax errors are the client's; but before
-    `INSERT ... VALUES`, whose end is data."""
-    tag = _tag(query_id)
-    return f"{tag}{sql}" if sql[:6].upper() == "INSERT" else f"{sql}\n{tag}"
+def _mark(query_id: str) -> tuple[str, str]:
+    """The setting and value that carry a query's id."""
+    return "http_response_headers", f"{{'X-ClickHouse-Query-Id':'{query_id}'}}"
 
 
 def _set(settings: tuple[tuple[str, str], ...]) -> str:

@@ -37,7 +37,12 @@ class Reading:
         def run() -> Result:
             try:
                 return engine.run(
-                    request.context, request.query_id, sql, "Null", request.params, reads=True
+                    request.context,
+                    request.query_id,
+                    sql,
+                    request.default_format,
+                    request.params,
+                    reads=True,
                 )
             finally:
                 os.close(write)

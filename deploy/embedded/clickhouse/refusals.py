@@ -58,7 +58,7 @@ _STATUS_BY_CODE = {code: status for status, codes in _STATUSES.items() for code 
 _CODE = re.compile(r"Code: (\d+)\. ")
 # chdb wraps some exceptions in themselves: the same code, twice or thrice in a row.
 _WRAPPED = re.compile(r"(Code: \d+\. DB::[A-Za-z]*Exception: )(?=Code: \d+\. DB::)")
-_VERSIONS = re.compile(r"( \(version [^()]*\)\.?)+( \([A-Z_0-9]+\))?$")
+_VERSION = re.compile(r"((?: \([A-Z_0-9]+\))? \(version [^()]*\)\.?)+(?= \([A-Z_0-9]+\)$|$)")
 
 
 class Refused(Exception):
@@ -90,6 +90,6 @@ def engine_refusal(error: RuntimeError) -> Refused:
     start = message.find("Code: ")
     if start < 0:
         return refusal(STD_EXCEPTION, message)
-    message = _VERSIONS.sub(r"\2", _WRAPPED.sub("", message[start:].strip()))
+    message = _VERSION.sub("", _WRAPPED.sub("", message[start:].strip()))
     found = _CODE.match(message)
     return Refused(int(found.group(1)) if found else STD_EXCEPTION, message)

@@ -39,14 +39,22 @@ _UNSERVED = (
     "session_check",
     "stacktrace",
 )
-# Settings the engine knows but only a server's HTTP interface would act on.
+# Settings the engine knows but only a server's HTTP interface would act on, or that would say
+# otherwise than the statement in what form its data comes.
 _UNSERVED_SETTINGS = (
     "add_http_cors_header",
+    "compression",
+    "format",
+    "framing_output_format",
     "http_native_compression_disable_checksumming_on_decompress",
     "http_response_buffer_size",
     "http_response_headers",
     "http_write_exception_in_output_format",
     "http_zlib_compression_level",
+    "input_format",
+    "output_format",
+    "replace_running_query",
+    "run_query_in_background",
 )
 _OURS = (
     "database",

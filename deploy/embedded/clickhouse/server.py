@@ -1,6 +1,5 @@
 """ClickHouse's HTTP interface over the engine: one thread a connection, keep-alive, all bounded."""
 
-import io
 import logging
 import os
 import socket
@@ -178,7 +177,7 @@ class Handler(BaseHTTPRequestHandler):
         if length is not None and not length.isdecimal():
             raise refusal(BAD_ARGUMENTS, f"Not a Content-Length: {length!r}")
         return Framed(
-            cast(io.BufferedIOBase, self.rfile),
+            self.rfile,
             length=None if coding else int(length or 0),
             bytes_max=self.server.limits.body_bytes_max,
         )
