@@ -1,0 +1,198 @@
+"""A LOG written by hand, and a runtime that is only as clever as a test needs.
+
+`Log` collects facts in order; `drive` cuts them into runs, steps a processor and returns its state
+and outputs in a form that can be compared: cut anywhere, the same.
+"""
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from tidemill.processors.processor import Processor
+from tidemill.schemas.events.event import Event
+from tidemill.schemas.kinds import KINDS
+from tidemill.schemas.run import FRAMES, INSTRUMENTS, Emit, Records, Run
+
+SECOND = 1_000_000_000
+MINUTE = 60 * SECOND
+DAY = 86_400 * SECOND
+MIDNIGHT = 19_944 * DAY
+"""2024-08-09, UTC, in ns."""
+
+Output = tuple[str, int, int, int, Any]
+"""Kind, at_r, slot, spec, and the record or event as plain values."""
+
+
+def instruments(*rows: dict[str, Any]) -> Records:
+    """Slots (S,), of one pair and feed unless said otherwise."""
+    table = np.zeros(len(rows), INSTRUMENTS)
+    defaults = {"venue": "BINANCE", "product": "SPOT", "price_exponent": -8}
+    for slot, row in enumerate(rows):
+        for name, value in ({"quantity_exponent": -8} | defaults | row).items():
+            table[name][slot] = value
+    return table
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One message of LOG: a frame of records, or an event."""
+
+    kind: str
+    records: Records
+    slot: int
+    feed: int
+    exponents: tuple[int, int] = (-8, -8)
+    event: Event | None = None
+
+
+@dataclass
+class Log:
+    """Facts in order; the fact at index k has r = k + 1."""
+
+    table: Records
+    facts: list[Fact] = field(default_factory=list)
+
+    def trades(
+        self, slot: int, *rows: tuple[int, ...], exponents: tuple[int, int] = (-8, -8)
+    ) -> None:
+        """Rows (trade_id, ts_event, price, quantity, side[, ts_recv])."""
+        records = KINDS["trade"].empty(len(rows))
+        for record, row in zip(records, rows, strict=True):
+            trade_id, ts, price, quantity, side, *recv = row
+            record["trade_id"], record["ts_event"], record["price"] = trade_id, ts, price
+            record["quantity"], record["aggressor_side"] = quantity, side
+            record["ts_recv"] = recv[0] if recv else ts
+        self.add("trade", records, slot, exponents)
+
+    def quote(self, slot: int, ts_recv: int, bid: tuple[int, int], ask: tuple[int, int]) -> None:
+        record = KINDS["quote"].empty(1)
+        record["ts_recv"], record["ts_event"] = ts_recv, ts_recv
+        record["bid_price"], record["bid_quantity"] = bid
+        record["ask_price"], record["ask_quantity"] = ask
+        self.add("quote", record, slot)
+
+    def add(
+        self, kind: str, records: Records, slot: int, exponents: tuple[int, int] = (-8, -8)
+    ) -> None:
+        records.flags.writeable = False
+        self.facts.append(Fact(kind, records, slot, int(self.table["feed"][slot]), exponents))
+
+    def status(self, venue_time: int, hold: int = 0, *, feed: int = 0, slot: int = -1,
+               ts_recv: int | None = None) -> None:  # fmt: skip
+        """A feed's status, or, with a slot, an instrument's."""
+        record = KINDS["status"].empty(1)
+        record["venue_time"], record["hold"] = venue_time, hold
+        record["ts_recv"] = venue_time if ts_recv is None else ts_recv
+        feed = int(self.table["feed"][slot]) if slot >= 0 else feed
+        self.facts.append(Fact("status", record, slot, feed))
+
+    def time(self, ts: int) -> None:
+        record = KINDS["time"].empty(1)
+        record["ts"] = ts
+        self.facts.append(Fact("time", record, -1, -1))
+
+    def event(self, event: Event, *, slot: int = -1, feed: int = 0) -> None:
+        feed = int(self.table["feed"][slot]) if slot >= 0 else feed
+        self.facts.append(Fact("event", KINDS["time"].empty(0), slot, feed, event=event))
+
+
+Cut = Callable[[int], bool]
+"""Whether to end a run after the k-th record of the log."""
+
+
+def one_run(_: int) -> bool:
+    return False
+
+
+def every_record(_: int) -> bool:
+    return True
+
+
+def pieces_of(log: Log, cut: Cut) -> Iterator[list[tuple[int, Fact, int, int]]]:
+    """Runs as lists of (r, fact, first record, end), cut by kind and by `cut`, also in frames."""
+    ordinal = itertools.count()
+    run: list[tuple[int, Fact, int, int]] = []
+    for r, fact in enumerate(log.facts, 1):
+        if run and run[-1][1].kind != fact.kind:
+            yield run
+            run = []
+        start = 0
+        for end in range(1, max(len(fact.records), 1) + 1):
+            if cut(next(ordinal)):
+                yield [*run, (r, fact, start, end)]
+                run, start = [], end
+        if start < max(len(fact.records), 1):
+            run.append((r, fact, start, max(len(fact.records), 1)))
+    if run:
+        yield run
+
+
+def run_of(pieces: list[tuple[int, Fact, int, int]], table: Records) -> Run:
+    kind = pieces[0][1].kind
+    frames = np.zeros(len(pieces), FRAMES)
+    # A stray record before and between pieces: a step may only touch what its frames name.
+    stray = np.frombuffer(b"\x7f" * KINDS["trade"].dtype.itemsize, np.uint8)
+    parts: list[Records] = []
+    for frame, (r, fact, start, end) in zip(frames, pieces, strict=True):
+        frame["r"], frame["i"], frame["slot"], frame["feed"] = r, start, fact.slot, fact.feed
+        frame["price_exponent"], frame["quantity_exponent"] = fact.exponents
+        if fact.event is None:
+            parts.append(stray[: fact.records.itemsize].view(fact.records.dtype))
+            frame["start"], frame["count"] = sum(len(part) for part in parts), end - start
+            parts.append(fact.records[start:end])
+    records = np.concatenate(parts) if parts else pieces[0][1].records
+    records.flags.writeable = False
+    events = tuple(fact.event for _, fact, _, _ in pieces if fact.event is not None)
+    return Run(kind, records, frames, table, events)
+
+
+def _plain(emit: Emit) -> Iterator[Output]:
+    rows = emit.events if emit.events else emit.records
+    assert len(emit.slots) == len(emit.specs) == len(rows)
+    for index, (slot, spec) in enumerate(zip(emit.slots, emit.specs, strict=True)):
+        if emit.events:
+            event = emit.events[index]
+            yield emit.kind, event.at_r, int(slot), int(spec), event
+        else:
+            record = emit.records[index]
+            values = dict(zip(record.dtype.names, record.item(), strict=True))
+            yield emit.kind, int(record["at_r"]), int(slot), int(spec), values
+
+
+def _position(output: Output) -> tuple[int, int]:
+    value = output[4]
+    return output[1], value["at_i"] if isinstance(value, dict) else value.at_i
+
+
+def drive(
+    processor: Processor, log: Log, cut: Cut = one_run, rows: int | None = None
+) -> tuple[Records, list[Output]]:
+    """Step the facts that `processor` reads from an empty state; return state and outputs, as the
+    runtime orders them: by position, then as emitted."""
+    state = np.zeros(len(log.table) if rows is None else rows, processor.state)
+    outputs: list[Output] = []
+    for pieces in pieces_of(log, cut):
+        if pieces[0][1].kind in processor.reads:
+            emits = processor.step(state, run_of(pieces, log.table))
+            assert {emit.kind for emit in emits} <= set(processor.emits)
+            outputs.extend(sorted(itertools.chain(*map(_plain, emits)), key=_position))
+    return state, outputs
+
+
+def only_slot(log: Log, slot: int) -> Log:
+    """The same log with what concerns other slots taken out; positions stay."""
+    feed = int(log.table["feed"][slot])
+    empty = Fact("nothing", KINDS["time"].empty(0), -1, -1)
+    facts = [
+        fact if fact.slot == slot or (fact.slot < 0 and fact.feed in (feed, -1)) else empty
+        for fact in log.facts
+    ]
+    return Log(log.table, facts)
+
+
+def of_kind(outputs: list[Output], kind: str) -> list[Any]:
+    """What was emitted of one kind, without position."""
+    return [output[4] for output in outputs if output[0] == kind]
