@@ -16,6 +16,7 @@ import random
 from collections.abc import Callable, Sequence
 
 from tidemill.schemas.errors import Fenced, Unavailable
+from tidemill.streams.filters import Matcher
 from tidemill.streams.log import Fence, Log, Message
 
 RETRY_MIN_S, RETRY_MAX_S = 0.02, 0.25
@@ -29,6 +30,7 @@ class Appender:
         self.last = 0
         self.retries = 0
         self._log = log
+        self._owned = Matcher((subject,))
 
     async def own(self) -> Message | None:
         """Take the subjects as they stand; return their newest message. Raises Unavailable."""
@@ -42,8 +44,12 @@ class Appender:
         """Store `messages`, all of them once, however long it takes; return the last sequence.
 
         `waiting` is called at every attempt. Raises Fenced when someone else owns the subjects;
-        then nothing of this was stored.
+        then nothing of this was stored. Raises ValueError for a subject that is not owned: only
+        the fence keeps a message from being stored twice.
         """
+        for subject, _ in messages:
+            if not self._owned.taken(subject):
+                raise ValueError(f"{subject} is not one of {self.subject}")
         pause_s = RETRY_MIN_S
         while True:
             waiting()

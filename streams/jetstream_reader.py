@@ -71,6 +71,7 @@ class JetStreamReader:
 
     async def pull(self, messages_max: int, bytes_max: int, timeout_s: float) -> list[Message]:
         """See Reader.pull."""
+        await asyncio.sleep(0)  # a full buffer must not keep other tasks from running
         deadline = asyncio.get_running_loop().time() + timeout_s
         while not self._buffer:
             remaining = deadline - asyncio.get_running_loop().time()

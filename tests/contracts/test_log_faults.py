@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -88,6 +89,52 @@ async def test_a_deleted_consumer_is_made_again_where_the_reader_was(nats: Runni
         await reader.close()
         await asyncio.sleep(0.1)
         assert (await api("CONSUMER.NAMES.TEST"))["consumers"] == []
+
+
+@pytest.mark.integration
+async def test_a_process_that_was_busy_for_long_keeps_its_consumer(nats: RunningNats):
+    async with jetstream(nats) as log, admin(nats) as api:
+        reader = await log.read(1, ["time"])
+        await log.append(numbered(1), None)
+        found = await pull_within(reader, 1)
+        before = (await api("CONSUMER.NAMES.TEST"))["consumers"]
+        time.sleep(2.8)  # the point: nothing ran, no heartbeat was heard
+        assert await reader.pull(1, 1, 0.3) == []
+        await log.append(numbered(1), None)
+        found += await pull_within(reader, 1)
+        assert [m.sequence for m in found] == [1, 2]
+        assert (await api("CONSUMER.NAMES.TEST"))["consumers"] == before
+        await reader.close()
+
+
+@pytest.mark.integration
+async def test_a_consumer_that_falls_silent_is_replaced(nats: RunningNats):
+    """The server forgets where to send to, without a word."""
+    async with jetstream(nats) as log:
+        reader = await log.read(1, ["time"])
+        old = reader._consumer
+        assert old is not None and old._subscription is not None
+        await old._connection.client._send_unsubscribe(old._subscription._id)
+        await log.append(numbered(3), None)
+        assert [m.sequence for m in await pull_within(reader, 3)] == [1, 2, 3]
+        assert reader._consumer is not old
+        await reader.close()
+
+
+@pytest.mark.integration
+async def test_a_hole_in_the_consumers_own_sequence_is_read_again(nats: RunningNats):
+    async with jetstream(nats) as log:
+        reader = await log.read(1, ["time"])
+        await log.append(numbered(3), None)
+        found = await pull_within(reader, 3)
+        old = reader._consumer
+        assert old is not None
+        old._sequence -= 1  # as if the last delivery had been dropped on its way
+        await log.append(numbered(3), None)
+        found += await pull_within(reader, 3)
+        assert [m.sequence for m in found] == [1, 2, 3, 4, 5, 6]
+        assert "missing" in old.broken
+        await reader.close()
 
 
 @pytest.mark.integration

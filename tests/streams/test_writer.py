@@ -12,6 +12,7 @@ from tests.servers import RunningNats
 from tidemill.schemas import frame, kinds
 from tidemill.schemas.errors import Fenced, Unavailable, Unreadable
 from tidemill.schemas.kinds.time import TIME
+from tidemill.streams.appender import Appender
 from tidemill.streams.log import Fence, Log, Message
 from tidemill.streams.memory import Fault, MemoryLog
 from tidemill.streams.writer import Limits, Writer, sequence_of, split
@@ -231,6 +232,12 @@ async def test_a_foreign_last_message_is_unreadable_not_guessed():
     await log.append([(SUBJECT, b"\x00garbage")], None)
     with pytest.raises(Unreadable):
         await Writer(log, OWN, Numbers()).open()
+
+
+async def test_only_own_subjects_may_be_appended_to():
+    appender = Appender(memory(), OWN)
+    with pytest.raises(ValueError):
+        await appender.append([(SUBJECT, b""), ("time", b"")])
 
 
 def test_the_sequence_of_an_event_is_its_field():
