@@ -43,7 +43,7 @@ class Run(NamedTuple):
 
     `records` (N,) has the kind's dtype and may hold more than this run; only what `frames` (F,)
     name belongs to it. Low-rate kinds have `events` (one a frame, `records` empty) instead.
-    `instruments` (S,) are the slots that exist.
+    `instruments` (S,) are the slots that exist, `feeds` (venue, product) of the feeds' rows.
     """
 
     kind: str
@@ -51,6 +51,7 @@ class Run(NamedTuple):
     frames: Records
     instruments: Records
     events: Sequence[Event] = ()
+    feeds: Sequence[tuple[str, str]] = ()
 
 
 class Emit(NamedTuple):

@@ -161,7 +161,7 @@ class Engine:
             if processor.key == "feed":
                 mine = {kind: c for kind, column in mine.items() if (c := _of_feeds(column))}
             for run in order.runs(mine, self.keys.instruments) if mine else ():
-                run = self._check(processor, run, letters)
+                run = self._check(processor, run._replace(feeds=self.keys.feeds), letters)
                 if len(run.frames):
                     for emit in processor.step(self._rows(processor), run):
                         emitted.setdefault(emit.kind, []).append(emit)
