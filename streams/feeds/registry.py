@@ -2,11 +2,18 @@
 
 from tidemill.streams.feeds.binance_spot import BinanceSpot
 from tidemill.streams.feeds.feed import Venue
+from tidemill.streams.feeds.live import Endpoints
 
 VENUES: dict[tuple[str, str], Venue] = {
     (venue.venue, venue.product): venue
     for venue in (BinanceSpot("BINANCE"), BinanceSpot("BINANCE_US"))
 }
+
+ENDPOINTS: dict[tuple[str, str], Endpoints] = {
+    ("BINANCE", "SPOT"): Endpoints("wss://stream.binance.com:9443", "https://api.binance.com"),
+    ("BINANCE_US", "SPOT"): Endpoints("wss://stream.binance.us:9443", "https://api.binance.us"),
+}
+"""Where the venues themselves are."""
 
 
 def venue_of(venue: str, product: str) -> Venue:

@@ -1,4 +1,4 @@
-"""Synthetic market data: dense, plausible, the same for the same seed."""
+"""Synthetic market data for benchmarks and load: dense, plausible, the same for the same seed."""
 
 from collections.abc import Iterator
 
@@ -7,26 +7,38 @@ import numpy as np
 from tidemill.schemas import events, frame
 from tidemill.schemas.events.instrument import InstrumentDefined
 from tidemill.schemas.identifiers import ALL, partition
-from tidemill.schemas.kinds import STATUS, TIME, TRADE
+from tidemill.schemas.kinds.status import STATUS
+from tidemill.schemas.kinds.time import TIME
+from tidemill.schemas.kinds.trade import TRADE
 from tidemill.schemas.run import Records
 from tidemill.streams import subjects
 
 BASES = ("BTC", "ETH", "SOL", "BNB", "XRP", "ADA", "DOGE", "LTC", "LINK", "DOT", "AVAX", "TRX")
 START_NS = 1_767_225_600_000_000_000
 """2026-01-01T00:00:00Z."""
-VENUE = "BINANCE"
+VENUE = "LOAD"
 
 
 class Load:
-    """Trades of `instruments` symbols at `rate` trades a second in all, in frames of `per_frame`."""
+    """Trades of `instruments` symbols, `rate` a second in all, in frames of `per_frame`."""
 
-    def __init__(self, instruments: int, rate: int, per_frame: int = 1_300, seed: int = 1) -> None:
+    def __init__(
+        self,
+        instruments: int,
+        rate: int,
+        per_frame: int = 1_300,
+        seed: int = 1,
+        venue: str = VENUE,
+    ) -> None:
+        self.venue = venue
         self.random = np.random.default_rng(seed)
         self.rate, self.per_frame = rate, per_frame
-        names = [BASES[k % len(BASES)] + ("" if k < len(BASES) else str(k)) for k in range(instruments)]
+        names = [
+            BASES[k % len(BASES)] + ("" if k < len(BASES) else str(k)) for k in range(instruments)
+        ]
         self.definitions = [
             InstrumentDefined(
-                venue=VENUE, symbol=f"{name}USDT", product="SPOT", base=name, quote="USDT"
+                venue=venue, symbol=f"{name}USDT", product="SPOT", base=name, quote="USDT"
             )
             for name in names
         ]
@@ -35,7 +47,7 @@ class Load:
         self.ts = START_NS
 
     def opening(self) -> list[tuple[str, bytes]]:
-        """Definitions, a first status and the time: what comes before any trade."""
+        """Return definitions, a first status and the time: what comes before any trade."""
         facts = [
             (
                 subjects.md("instrument", d.venue, d.symbol, partition(d.pair)),
@@ -43,12 +55,13 @@ class Load:
             )
             for d in self.definitions
         ]
-        return [*facts, self._status(), self._time()]
+        return [*facts, self.status(), self._time()]
 
-    def _status(self) -> tuple[str, bytes]:
+    def status(self) -> tuple[str, bytes]:
+        """Return the feed's status as of now."""
         status = STATUS.empty(1)
         status["venue_time"] = status["ts_recv"] = self.ts
-        return subjects.md("status", VENUE, "SPOT", ALL), frame.encode(STATUS, status, 1)
+        return subjects.md("status", self.venue, "SPOT", ALL), frame.encode(STATUS, status, 1)
 
     def _time(self) -> tuple[str, bytes]:
         time = TIME.empty(1)
@@ -68,27 +81,31 @@ class Load:
         self.prices[which] = records["price"][-1]
         return records
 
+    def round(self, count: int) -> list[tuple[str, bytes]]:
+        """Return one frame of `count` trades of every instrument, and let their time pass."""
+        span = count * len(self.definitions) * 1_000_000_000 // self.rate
+        made = []
+        for which, definition in enumerate(self.definitions):
+            records = self._trades(which, count, span)
+            subject = subjects.md(
+                "trade", self.venue, definition.symbol, partition(definition.pair)
+            )
+            sequence = int(self.next_id[which])
+            made.append((subject, frame.encode(TRADE, records, sequence, -8, -8)))
+        self.ts += span
+        return made
+
     def facts(self, trades: int) -> Iterator[list[tuple[str, bytes]]]:
-        """Yield about `trades` trades as facts, a round of one frame an instrument at a time."""
+        """Yield about `trades` trades, a round at a time, with `time` and `status` between them."""
         made = 0
         status_at = time_at = self.ts
         while made < trades:
-            count = self.per_frame
-            span = count * len(self.definitions) * 1_000_000_000 // self.rate
-            batch = []
-            for which, definition in enumerate(self.definitions):
-                records = self._trades(which, count, span)
-                subject = subjects.md(
-                    "trade", definition.venue, definition.symbol, partition(definition.pair)
-                )
-                sequence = int(self.next_id[which])
-                batch.append((subject, frame.encode(TRADE, records, sequence, -8, -8)))
-                made += count
-            self.ts += span
+            batch = self.round(self.per_frame)
+            made += self.per_frame * len(self.definitions)
             if self.ts - time_at >= 100_000_000:
                 batch.append(self._time())
                 time_at = self.ts
             if self.ts - status_at >= 500_000_000:
-                batch.append(self._status())
+                batch.append(self.status())
                 status_at = self.ts
             yield batch

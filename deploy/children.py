@@ -1,0 +1,118 @@
+"""The processes of a whole engine on one machine, for the supervisor to run."""
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+
+import httpx2
+import orjson
+
+from tidemill.deploy.embedded.ports import LOOPBACK, free_port, is_free
+from tidemill.deploy.embedded.servers import ServerUrls
+from tidemill.deploy.settings import FeedSettings
+from tidemill.deploy.supervisor.child import Child, running
+from tidemill.schemas.errors import Unavailable
+
+QUERIES_PORT, LIVE_PORT = 3000, 3002
+PROBE_TIMEOUT_S = 2.0
+SERVERS = ("nats", "postgres", "valkey", "clickhouse")
+
+
+def port_or_free(wanted: int) -> int:
+    """Return the usual port, or a free one where somebody has it."""
+    return wanted if is_free(wanted) else free_port()
+
+
+def answers(url: str) -> Callable[[], Awaitable[None]]:
+    """Return a probe that passes when `url` answers 200."""
+
+    async def probe() -> None:
+        try:
+            async with httpx2.AsyncClient(timeout=PROBE_TIMEOUT_S) as client:
+                answer = await client.get(url)
+        except httpx2.HTTPError as error:
+            raise Unavailable(f"{url}: {error!r}") from error
+        if answer.status_code != 200:
+            raise Unavailable(f"{url} answers {answer.status_code}")
+
+    return probe
+
+
+def listens(port: int) -> Callable[[], Awaitable[None]]:
+    """Return a probe that passes when `port` takes connections."""
+
+    async def probe() -> None:
+        try:
+            _, writer = await asyncio.open_connection(LOOPBACK, port)
+        except OSError as error:
+            raise Unavailable(f"port {port}: {error}") from error
+        writer.close()
+
+    return probe
+
+
+def exchange(venue: str, port: int, symbols: Sequence[str], rate: float, seed: int) -> Child:
+    """Return a simulated venue on `port`; `rate` in events a second and symbol."""
+    return Child(
+        name=f"exchange-{venue.lower()}",
+        argv=(
+            *(sys.executable, "-m", "tidemill.deploy.exchange", "--venue", venue),
+            *("--port", str(port), "--symbols", ",".join(symbols)),
+            *("--rate", str(rate), "--seed", str(seed)),
+        ),
+        probe=answers(f"http://{LOOPBACK}:{port}/api/v3/ping"),
+    )
+
+
+def environment(
+    urls: ServerUrls, data_dir: Path, feeds: Sequence[FeedSettings], live_port: int
+) -> dict[str, str]:
+    """Return the settings of every role as environment variables; secrets stay out of argv."""
+    named = {f"TIDEMILL_{name.upper()}": value for name, value in urls.model_dump().items()}
+    return {
+        **named,
+        "TIDEMILL_DATA_DIR": str(data_dir.absolute()),
+        "TIDEMILL_FEEDS": orjson.dumps([feed.model_dump() for feed in feeds]).decode(),
+        "TIDEMILL_LIVE_URL": f"ws://{LOOPBACK}:{live_port}",
+    }
+
+
+def role(
+    name: str,
+    arguments: Sequence[str],
+    env: dict[str, str],
+    after: Sequence[str] = SERVERS,
+    probe: Callable[[], Awaitable[None]] = running,
+) -> Child:
+    """Return a role's process: ``tidemill run ...``."""
+    argv = (sys.executable, "-m", "tidemill.deploy.cli", "run", *arguments)
+    return Child(name=name, argv=argv, env=env, after=tuple(after), probe=probe)
+
+
+def roles(
+    env: dict[str, str],
+    queries_port: int,
+    live_port: int,
+    feeds_after: Sequence[str] = (),
+    load: int = 0,
+) -> list[Child]:
+    """Return all roles: time, graph, projections, queries, live, and feeds where there are any."""
+    page = ("--host", LOOPBACK, "--port")
+    children = [
+        role("time", ["time"], env),
+        role("graph", ["graph", "main"], env),
+        role("projections", ["projections"], env),
+        role(
+            "queries",
+            ["queries", *page, str(queries_port)],
+            env,
+            probe=answers(f"http://{LOOPBACK}:{queries_port}/health"),
+        ),
+        role("live", ["live", *page, str(live_port)], env, probe=listens(live_port)),
+    ]
+    if env["TIDEMILL_FEEDS"] != "[]":
+        children.append(role("feeds", ["feeds"], env, after=[*SERVERS, "time", *feeds_after]))
+    if load:
+        children.append(role("load", ["load", str(load)], env, after=[*SERVERS, "time"]))
+    return children

@@ -1,0 +1,206 @@
+"""The command line: `tidemill COMMAND`. Commands load what they need when they run."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from tidemill.deploy.kernels import keep_kernels
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Event-sourced streaming engine for crypto markets on NATS JetStream.",
+)
+
+DataDir = Annotated[Path, typer.Option("--data-dir", help="Where a run keeps everything.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")]
+DATA_DIR = Path(".tidemill")
+
+
+@app.command()
+def demo(
+    seconds: Annotated[float, typer.Option(min=1, help="How long to run.")] = 30.0,
+    data_dir: DataDir = DATA_DIR,
+    live: Annotated[bool, typer.Option("--live", help="The real venues, not simulated.")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Run until stopped.")] = False,
+    load: Annotated[int, typer.Option(min=0, help="Synthetic trades a second besides.")] = 0,
+    json: Json = False,
+) -> None:
+    """Run everything on this machine and show what flows."""
+    from tidemill.deploy.commands import demo as command
+    from tidemill.deploy.commands.output import run
+
+    options = command.Options(None if keep else seconds, data_dir, live, load, json)
+    run(command.demo(options))
+
+
+@app.command()
+def up(data_dir: DataDir = DATA_DIR) -> None:
+    """Run what the configuration names (TIDEMILL_FEEDS) until stopped."""
+    from tidemill.deploy.commands import up as command
+    from tidemill.deploy.commands.output import run
+
+    run(command.up(data_dir))
+
+
+@app.command("run")
+def run_role(
+    role: Annotated[str, typer.Argument(help="feeds, time, graph, projections, queries, live")],
+    names: Annotated[list[str] | None, typer.Argument(help="Which of them.")] = None,
+    shard: Annotated[str, typer.Option(help="This shard of how many, as 0/2.")] = "0/1",
+    host: Annotated[str, typer.Option(help="Where queries and live listen.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65_535)] = 0,
+) -> None:
+    """Run one role; where the servers are comes from the environment."""
+    from tidemill.deploy.commands import role as command
+    from tidemill.deploy.commands.output import run
+
+    run(command.role(role, tuple(names or ()), shard, host, port))
+
+
+@app.command()
+def migrate(
+    apply: Annotated[bool, typer.Option("--apply", help="Make it so.")] = False,
+    data_dir: DataDir = DATA_DIR,
+    json: Json = False,
+) -> None:
+    """Show how streams and tables differ from what this version declares; change when told."""
+    from tidemill.deploy.commands import migrate as command
+    from tidemill.deploy.commands.output import run
+
+    run(command.migrate(data_dir, apply, json))
+
+
+@app.command()
+def replay(
+    files: Annotated[list[Path], typer.Argument(help="Captures, in order.")],
+    venue: Annotated[str, typer.Option()] = "BINANCE",
+    product: Annotated[str, typer.Option()] = "SPOT",
+    speed: Annotated[Literal["max"], typer.Option(help="Time comes from the capture.")] = "max",
+    memory: Annotated[bool, typer.Option("--memory", help="No servers at all.")] = False,
+    shards: Annotated[int, typer.Option(min=1, max=64)] = 1,
+    graphs: Annotated[Literal["fused", "split"], typer.Option()] = "fused",
+    data_dir: DataDir = DATA_DIR,
+    json: Json = False,
+) -> None:
+    """Play captures through the engine; print counts, gaps and digests."""
+    from tidemill.deploy.commands import replay as command
+    from tidemill.deploy.commands.output import run
+
+    options = command.Options(tuple(files), venue, product, memory, shards, graphs, data_dir, json)
+    run(command.replay(options))
+
+
+@app.command()
+def record(
+    directory: Annotated[Path, typer.Argument(help="Where captures go.")],
+    venue: Annotated[str, typer.Option()] = "BINANCE",
+    product: Annotated[str, typer.Option()] = "SPOT",
+    symbols: Annotated[str, typer.Option(help="Separated by commas.")] = "BTCUSDT",
+    websocket: Annotated[str, typer.Option(help="Default: the venue's own.")] = "",
+    rest: Annotated[str, typer.Option(help="Default: the venue's own.")] = "",
+    seconds: Annotated[float | None, typer.Option(min=1)] = None,
+    json: Json = False,
+) -> None:
+    """Write what a venue sends to captures."""
+    from tidemill.deploy.commands import record as command
+    from tidemill.deploy.commands.output import run
+
+    options = command.Options(
+        directory, venue, product, tuple(symbols.split(",")), websocket, rest, seconds, json
+    )
+    run(command.record(options))
+
+
+@app.command()
+def tail(
+    subject: Annotated[str, typer.Argument(help="As 'bars.1m.>' or 'md.trade.*.BTCUSDT.*'.")],
+    last: Annotated[int, typer.Option(min=0, help="Begin so many messages back.")] = 0,
+    count: Annotated[int, typer.Option(min=0, help="End after so many; 0: go on.")] = 0,
+    data_dir: DataDir = DATA_DIR,
+) -> None:
+    """Show frames and events as JSON lines."""
+    from tidemill.deploy.commands import tail as command
+    from tidemill.deploy.commands.output import run
+
+    run(command.tail(subject, last, count, data_dir))
+
+
+@app.command("hash")
+def hash_(
+    tables: Annotated[list[str] | None, typer.Argument()] = None,
+    data_dir: DataDir = DATA_DIR,
+    json: Json = False,
+) -> None:
+    """Print the digest of tables as the databases hold them."""
+    from tidemill.deploy.commands import verify as command
+    from tidemill.deploy.commands.output import run
+
+    run(command.hash_tables(tuple(tables or ()), data_dir, json))
+
+
+@app.command()
+def verify(
+    tables: Annotated[list[str] | None, typer.Argument()] = None,
+    data_dir: DataDir = DATA_DIR,
+    json: Json = False,
+) -> None:
+    """Recompute tables from the log and compare them with the databases."""
+    from tidemill.deploy.commands import verify as command
+    from tidemill.deploy.commands.output import run
+
+    run(command.verify(tuple(tables or ()), data_dir, json))
+
+
+@app.command()
+def dlq(
+    action: Annotated[Literal["ls", "show", "drop", "retry"], typer.Argument()],
+    processor: Annotated[str, typer.Argument(help="Whose dead letters.")] = "",
+    r: Annotated[int, typer.Argument(help="Which record.")] = 0,
+    reason: Annotated[str, typer.Option(help="Why it is dropped or tried again.")] = "",
+    data_dir: DataDir = DATA_DIR,
+    json: Json = False,
+) -> None:
+    """List and show dead letters; drop one, or let its parked key go on."""
+    from tidemill.deploy.commands import dlq as command
+    from tidemill.deploy.commands.output import run
+
+    run(command.dlq(action, processor, r, reason, data_dir, json))
+
+
+@app.command()
+def deploy(data_dir: DataDir = DATA_DIR, json: Json = False) -> None:
+    """Append the fact that this code is the one that may write from here on."""
+    from tidemill.deploy.commands import deployment as command
+    from tidemill.deploy.commands.output import run
+
+    run(command.deploy(data_dir, json))
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def bench(context: typer.Context, name: str) -> None:
+    """Run a benchmark of this checkout: pipeline, replay, latency."""
+    from tidemill.deploy.commands import bench as command
+
+    command.bench(name, context.args)
+
+
+@app.command()
+def doctor(data_dir: DataDir = DATA_DIR, json: Json = False) -> None:
+    """Say what is wrong on this machine and what to do."""
+    from tidemill.deploy.commands import doctor as command
+    from tidemill.deploy.commands.output import run
+
+    run(command.doctor(data_dir, json))
+
+
+def main() -> None:
+    """Run the command line."""
+    keep_kernels()
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The commands of DESIGN's table, one file each; `tidemill.deploy.cli` names them."""

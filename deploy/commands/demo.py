@@ -1,0 +1,156 @@
+"""`tidemill demo`: everything on this machine, shown while it flows, and summed up at the end."""
+
+import asyncio
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+
+from tidemill.deploy.children import (
+    LIVE_PORT,
+    QUERIES_PORT,
+    environment,
+    exchange,
+    port_or_free,
+    roles,
+)
+from tidemill.deploy.commands.deployment import deploy_code
+from tidemill.deploy.commands.output import Exit, answer, say
+from tidemill.deploy.embedded.ports import LOOPBACK, free_port
+from tidemill.deploy.embedded.servers import EmbeddedServers, ServerUrls
+from tidemill.deploy.prepared import databases, prepare
+from tidemill.deploy.roles.connections import streams
+from tidemill.deploy.screen import Monitor, drawn
+from tidemill.deploy.settings import FeedSettings
+from tidemill.deploy.supervisor.child import Child
+from tidemill.deploy.tables import database_digests
+from tidemill.projections.postgres import positions
+from tidemill.projections.registry import TABLES
+from tidemill.schemas.errors import Unavailable
+from tidemill.streams.feeds.registry import ENDPOINTS
+
+SYMBOLS = ("BTCUSDT", "ETHUSDT", "BNBUSDT", "SOLUSDT")
+VENUES = ("BINANCE", "BINANCE_US")
+RATE = 100.0
+"""Events a second and symbol of a simulated venue."""
+SEED = 1
+SAMPLE_S = 1.0
+CAUGHT_UP_S = 60.0
+SOURCES = ("feeds", "load")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What was asked for on the command line; `seconds` None: until stopped."""
+
+    seconds: float | None
+    data_dir: Path
+    live: bool
+    load: int
+    json: bool
+
+
+async def demo(options: Options) -> Exit:
+    """Run everything, show it, sum it up. Raises AlreadyRunning, ChildFailed, Unavailable."""
+    say(f"starting servers on {options.data_dir} ...")
+    async with EmbeddedServers(options.data_dir, signals=True) as servers:
+        await prepare(servers.urls)
+        async with streams(servers.urls.nats_engine, "demo") as opened:
+            await deploy_code(opened.log, "fused")
+            venues, feeds = _venues(options.live)
+            queries_port, live_port = port_or_free(QUERIES_PORT), port_or_free(LIVE_PORT)
+            env = environment(servers.urls, options.data_dir, feeds, live_port)
+            names = [venue.name for venue in venues]
+            children = roles(env, queries_port, live_port, names, options.load)
+            await servers.supervisor.start(*venues, *children)
+            url = f"http://{LOOPBACK}:{queries_port}"
+            say(f"everything runs: {url}  (API: {url}/docs, data: {options.data_dir})")
+            async with databases(servers.urls) as (pool, clickhouse):
+                monitor = Monitor(opened.log, opened.out, pool, clickhouse)
+                try:
+                    await _watch(monitor, servers, url, options.seconds)
+                finally:
+                    result = None
+                if options.seconds is not None:
+                    await servers.supervisor.end(*(s for s in SOURCES if _runs(s, children)))
+                    result = await _summary(monitor, servers.urls, url)
+    if result is None:
+        return Exit.HELD
+    answer(result, options.json)
+    return Exit.HELD if result["ok"] else Exit.DID_NOT_HOLD
+
+
+def _runs(name: str, children: list[Child]) -> bool:
+    return any(child.name == name for child in children)
+
+
+def _venues(live: bool) -> tuple[list[Child], list[FeedSettings]]:
+    """Return the simulated venues to start, and the feeds of them or of the real ones."""
+    if live:
+        real = ENDPOINTS["BINANCE", "SPOT"]
+        feed = FeedSettings(
+            venue="BINANCE", symbols=SYMBOLS, websocket=real.websocket, rest=real.rest
+        )
+        return [], [feed]
+    children, feeds = [], []
+    for venue in VENUES:
+        port = free_port()
+        children.append(exchange(venue, port, SYMBOLS, RATE, SEED))
+        feeds.append(
+            FeedSettings(
+                venue=venue,
+                symbols=SYMBOLS,
+                websocket=f"ws://{LOOPBACK}:{port}",
+                rest=f"http://{LOOPBACK}:{port}",
+            )
+        )
+    return children, feeds
+
+
+async def _watch(
+    monitor: Monitor, servers: EmbeddedServers, url: str, seconds: float | None
+) -> None:
+    """Show what flows, once a second, until the time is over or a signal comes."""
+    began = time.monotonic()
+    console = Console(file=sys.stderr)
+    with Live(console=console, auto_refresh=False, transient=not console.is_terminal) as screen:
+        while seconds is None or time.monotonic() < began + seconds:
+            left = None if seconds is None else began + seconds - time.monotonic()
+            try:
+                sample = await monitor.sample()
+            except Unavailable as error:
+                say(f"waiting: {error}")
+            else:
+                if console.is_terminal:
+                    status = servers.supervisor.status()
+                    screen.update(drawn(monitor, status, url, left), refresh=True)
+                else:
+                    say(
+                        f"trades {sample.rows.get('trades', 0):,} ({monitor.rate('trades'):,.0f}/s)"
+                        f"  quotes {sample.rows.get('quotes', 0):,}"
+                        f"  bars {sample.rows.get('bars', 0):,}  lag {sample.lag_ms or 0:,.0f} ms"
+                    )
+            await asyncio.sleep(SAMPLE_S)
+
+
+async def _summary(monitor: Monitor, urls: ServerUrls, url: str) -> dict[str, Any]:
+    """Let the tables catch up with what was fed, and digest them."""
+    say("feeds stopped; the tables catch up ...")
+    last = (await monitor.log.identity()).last
+    async with databases(urls) as (pool, _):
+        await positions.wait_for(pool, list(TABLES), last, CAUGHT_UP_S)
+    digests = await database_digests(urls, last)
+    tables = {name: {"rows": d.rows, "sha256": d.sha256} for name, d in digests.items()}
+    trades, bars = digests["trades"].rows, digests["bars"].rows
+    return {
+        "ok": trades > 0 and bars > 0,
+        "url": url,
+        "trades": trades,
+        "bars": bars,
+        "lag_ms": monitor.lag_ms,
+        "tables": tables,
+    }

@@ -1,0 +1,1 @@
+"""What one process can be: feeds, time, graph, projections, queries, live."""

@@ -1,0 +1,55 @@
+"""The role graph: one shard of one graph, held by a lease, stepping LOG into OUT."""
+
+import asyncio
+import contextlib
+import os
+import socket
+
+from tidemill.deploy.graphs import graphs
+from tidemill.deploy.roles.connections import streams
+from tidemill.deploy.settings import Missing, Settings
+from tidemill.schemas.errors import Unavailable
+from tidemill.streams.lease import Lease
+from tidemill.streams.runtime.shard import Shard, shard_of
+
+
+async def run(settings: Settings, name: str, index: int, count: int) -> None:
+    """Wait for the lease, recover, and step until cancelled; a cancelled one commits what it has.
+
+    Raises Missing for a graph that there is not, Fenced when another process took over.
+    """
+    settings.require("nats_engine")
+    known = graphs(settings.graphs)
+    if name not in known:
+        raise Missing(f"there is no graph {name}; there are {', '.join(known)}")
+    owner = f"{socket.gethostname()}-{os.getpid()}"
+    async with streams(settings.nats_engine, f"graph-{name}-{index}") as opened:
+        lease = Lease(opened.leases, f"graph.{name}.{index}of{count}", owner)
+        await lease.wait()
+        shard = Shard(
+            opened.log,
+            opened.out,
+            known[name],
+            shard_of(index, count),
+            settings.data_dir / "snapshots",
+        )
+        stop = asyncio.Event()
+        keeping = asyncio.create_task(lease.keep())
+        stepping = asyncio.create_task(shard.run(stop=stop))
+        try:
+            await asyncio.wait({keeping, stepping}, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            stop.set()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(5.0):
+                    await stepping
+            raise
+        finally:
+            keeping.cancel()
+            stepping.cancel()
+            ends = await asyncio.gather(keeping, stepping, return_exceptions=True)
+            with contextlib.suppress(Unavailable):
+                await lease.release()
+        for end in ends:
+            if isinstance(end, Exception):
+                raise end

@@ -1,0 +1,68 @@
+"""Settings of one process: where the servers are and what to run, from the environment.
+
+Secrets stand in URLs, so they come by the environment (``TIDEMILL_NATS_ENGINE=...``) or a file
+``.env``, never by arguments that a process list shows. None of them is visible to a step.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from tidemill.schemas.events.instrument import Name
+
+GraphLayout = Literal["fused", "split"]
+
+
+class FeedSettings(BaseModel):
+    """One feed: what of a venue is subscribed to, and where the venue is."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    venue: Name
+    product: Name = "SPOT"
+    symbols: Annotated[tuple[Name, ...], Field(min_length=1, max_length=5_000)]
+    websocket: str
+    rest: str
+
+
+class Settings(BaseSettings):
+    """What a role needs; a role that lacks something says which variable is not set."""
+
+    model_config = SettingsConfigDict(env_prefix="TIDEMILL_", env_file=".env", extra="ignore")
+
+    nats_engine: str = ""
+    nats_admin: str = ""
+    nats_gateway: str = ""
+    clickhouse: str = ""
+    clickhouse_reader: str = ""
+    postgres: str = ""
+    postgres_reader: str = ""
+    valkey: str = ""
+    live_url: str = ""
+    data_dir: Path = Path(".tidemill")
+    feeds: tuple[FeedSettings, ...] = ()
+    graphs: GraphLayout = "fused"
+    metrics_port: Annotated[int, Field(ge=0, le=65_535)] = 0
+    """Port of Prometheus metrics on loopback; 0: none."""
+
+    def require(self, *names: str) -> None:
+        """Raise Missing for the first of `names` that is not set."""
+        for name in names:
+            if not getattr(self, name):
+                raise Missing(f"TIDEMILL_{name.upper()} is not set: this role needs it")
+
+
+class Missing(Exception):
+    """A setting that a role needs is not there; the message names its variable."""
+
+
+def load() -> Settings:
+    """Read the settings. Raises Missing, saying which one is wrong."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise Missing(f"setting {name}: {first['msg']}") from error

@@ -1,0 +1,8 @@
+"""Every processor there is: one line each."""
+
+from tidemill.processors.bars import BARS
+from tidemill.processors.price import PRICE
+from tidemill.processors.processor import Processor
+from tidemill.processors.stale import STALE
+
+PROCESSORS: tuple[Processor, ...] = (BARS, PRICE, STALE)
