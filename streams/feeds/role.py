@@ -104,7 +104,7 @@ async def known_of(log: Log, venue: Venue, symbols: Sequence[str]) -> Known:
     for message in await log.lasts(f"md.instrument.{venue.venue}.*.*"):
         definition = events.decode(message.payload)
         if isinstance(definition, InstrumentDefined) and definition.symbol in symbols:
-            known.instruments.define(definition)
+            known.instruments.define(definition.model_copy(update={"sequence": 0}))
     known.instruments.fresh.clear()
     for message in await log.lasts(f"md.trade.{venue.venue}.*.*"):
         symbol = subjects.parse(message.subject).symbol

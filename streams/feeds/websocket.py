@@ -167,7 +167,6 @@ class Line:
             born = loop.time()
             # Spread rotations, so that many lines do not connect anew all at once.
             life_s = self._plan.limits.life_s * random.uniform(0.9, 1.0)
-            self._rotate.clear()
             asked = self._task(self._rotate.wait())
             await _first([reader, asked], life_s)
             asked.cancel()
@@ -179,6 +178,7 @@ class Line:
 
     async def _replaced(self, old: asyncio.Task[str]) -> asyncio.Task[str]:
         """Make before break: open the next socket, let both run, close the old one."""
+        self._rotate.clear()
         self._on_merge(True)
         try:
             successor = self._task(self._connected())
@@ -235,9 +235,10 @@ class Line:
         first = self._acknowledgements.ids(len(self._plan.commands(1)))
         commands = self._plan.commands(first)
         try:
-            for command in commands:
+            for number, command in enumerate(commands):
+                if number:
+                    await asyncio.sleep(1 / self._plan.limits.commands_per_s)
                 await socket.send(command, text=True)
-                await asyncio.sleep(1 / self._plan.limits.commands_per_s)
             await self._acknowledgements.all_of(first, len(commands))
         except ConnectionClosed:
             return  # the reader says why

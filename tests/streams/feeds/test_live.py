@@ -1,0 +1,433 @@
+"""A live feed against the simulated exchange: what is in LOG is what the exchange traded."""
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx2
+import numpy as np
+import orjson
+import pytest
+from websockets.asyncio.server import ServerConnection, serve
+
+from tidemill.schemas import events, kinds
+from tidemill.schemas.enums import RecordFlag
+from tidemill.schemas.events.event import Event
+from tidemill.streams.feeds import live, websocket
+from tidemill.streams.feeds.binance_spot import BinanceSpot
+from tidemill.streams.feeds.capture import CaptureFile
+from tidemill.streams.feeds.live import Endpoints, LiveFeed
+from tidemill.streams.feeds.replay import Replay
+from tidemill.streams.feeds.role import Feed, Nowhere, known_of, record
+from tidemill.streams.log import Message
+from tidemill.streams.memory import MemoryLog
+from tidemill.streams.subjects import LOG_SUBJECTS
+
+pytestmark = pytest.mark.integration
+
+SYMBOLS = ["BTCUSDT", "ETHUSDT"]
+PRICES = ("price", "quantity", "ts_event", "aggressor_side")
+
+
+class SimulatedExchange:
+    """The exchange in a process of its own, and what it says of itself."""
+
+    def __init__(self, ready: dict[str, Any]) -> None:
+        self.endpoints = Endpoints(ready["ws"], ready["rest"])
+        self._client = httpx2.AsyncClient(base_url=ready["rest"])
+
+    async def fault(self, kind: str, **options: object) -> None:
+        answer = await self._client.post("/sim/faults", params={"kind": kind, **options})
+        assert answer.status_code == 200, answer.text
+
+    async def trades(self, symbol: str, first: int, last: int) -> dict[int, dict[str, Any]]:
+        found: dict[int, dict[str, Any]] = {}
+        while first <= last:
+            query = {"symbol": symbol, "fromId": first, "limit": min(1000, last - first + 1)}
+            answer = await self._client.get("/api/v3/historicalTrades", params=query)
+            found |= {trade["id"]: trade for trade in answer.json()}
+            first += 1000
+        return found
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+
+@asynccontextmanager
+async def exchange(*options: str) -> AsyncIterator[SimulatedExchange]:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tidemill.deploy.exchange", "--venue", "BINANCE", "--port", "0"),
+        *("--seed", "1", "--symbols", ",".join(SYMBOLS), "--rate", "200", *options),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    ready = json.loads(await process.stdout.readline())
+    assert ready["venue"] == "BINANCE"
+    simulated = SimulatedExchange(ready)
+    try:
+        yield simulated
+    finally:
+        await simulated.close()
+        process.terminate()
+        await process.wait()
+
+
+@asynccontextmanager
+async def fed(feeding: Feed) -> AsyncIterator[Feed]:
+    """Run a feed until it is started, and then as long as the test needs it."""
+    async with running(feeding.run()):
+        await until(lambda: feeding.feed is not None)
+        yield feeding
+
+
+@asynccontextmanager
+async def running(work: Awaitable[None]) -> AsyncIterator[asyncio.Future[None]]:
+    task = asyncio.ensure_future(work)
+    try:
+        yield task
+    finally:
+        task.cancel()
+        (outcome,) = await asyncio.gather(task, return_exceptions=True)
+        assert isinstance(outcome, asyncio.CancelledError), outcome
+
+
+async def until(condition: Callable[[], bool], timeout_s: float = 15) -> None:
+    async with asyncio.timeout(timeout_s):
+        while not condition():
+            await asyncio.sleep(0.02)
+
+
+async def contents(log: MemoryLog) -> list[Message]:
+    reader = await log.read(1, LOG_SUBJECTS)
+    found: list[Message] = []
+    while pulled := await reader.pull(1000, 1 << 24, 0.01):
+        found += pulled
+    await reader.close()
+    return found
+
+
+def trades(messages: list[Message], symbol: str) -> Any:
+    found = [m for m in messages if m.subject.startswith(f"md.trade.BINANCE.{symbol}.")]
+    return np.concatenate([kinds.decode(m.payload).records for m in found])
+
+
+def facts(messages: list[Message]) -> list[Event]:
+    return [events.decode(m.payload) for m in messages if m.payload.startswith(b"{")]
+
+
+def names(messages: list[Message]) -> list[str]:
+    return [type(event).__name__ for event in facts(messages)]
+
+
+async def equal_to_the_exchange(
+    simulated: SimulatedExchange, messages: list[Message], symbol: str
+) -> Any:
+    """Every trade in the log is the exchange's, each once, in id order, without a hole."""
+    found = trades(messages, symbol)
+    ids = found["trade_id"].astype(np.int64)
+    assert (np.diff(ids) == 1).all()
+    truth = await simulated.trades(symbol, int(ids[0]), int(ids[-1]))
+    for row in found:
+        trade = truth[int(row["trade_id"])]
+        assert int(trade["price"].replace(".", "")) == row["price"]
+        assert int(trade["qty"].replace(".", "")) == row["quantity"]
+        assert trade["time"] * 1_000_000 == row["ts_event"]
+        assert (row["aggressor_side"] == 2) == trade["isBuyerMaker"]
+    return found
+
+
+def feed(log: MemoryLog, simulated: SimulatedExchange, venue: BinanceSpot | None = None) -> Feed:
+    return Feed(log, venue or BinanceSpot(), SYMBOLS, simulated.endpoints)
+
+
+def count(running_feed: Feed, name: str) -> int:
+    return running_feed.feed.intake.counts[name] if running_feed.feed is not None else 0
+
+
+async def test_what_the_exchange_trades_is_in_the_log_in_order_and_exact():
+    log = MemoryLog("LOG", LOG_SUBJECTS)
+    async with exchange() as simulated:
+        feeding = feed(log, simulated)
+        async with fed(feeding):
+            await until(lambda: count(feeding, "trades") > 200)
+        messages = await contents(log)
+        for symbol in SYMBOLS:
+            found = await equal_to_the_exchange(simulated, messages, symbol)
+            assert not found["flags"].any()
+    for symbol in SYMBOLS:
+        mine = [m.subject for m in messages if f".{symbol}." in m.subject]
+        assert mine[0].startswith("md.instrument.")
+    statuses = [
+        kinds.decode(m.payload).records[0]
+        for m in messages
+        if m.subject == "md.status.BINANCE.SPOT.all"
+    ]
+    assert (np.diff([int(s["venue_time"]) for s in statuses]) >= 0).all()
+    assert names(messages).count("FeedConnected") == 1
+
+
+async def test_dropped_trades_are_fetched_and_duplicates_vanish():
+    log = MemoryLog("LOG", LOG_SUBJECTS)
+    async with exchange() as simulated:
+        feeding = feed(log, simulated)
+        async with fed(feeding):
+            await until(lambda: count(feeding, "trades") > 50)
+            await simulated.fault("duplicate", symbol="BTCUSDT", count=20)
+            await until(lambda: feeding.feed.intake.sequences["BTCUSDT"].duplicates >= 20)
+            await simulated.fault("drop", symbol="BTCUSDT", count=5)
+            await until(lambda: feeding.feed.intake.events["TradeGapFilled"] > 0)
+            seen = count(feeding, "trades")
+            await until(lambda: count(feeding, "trades") > seen + 50)
+        messages = await contents(log)
+        found = await equal_to_the_exchange(simulated, messages, "BTCUSDT")
+    assert (found["flags"] == RecordFlag.FILLED).sum() == 5
+    assert "TradeGapDeclared" not in names(messages)
+    holds = [
+        int(kinds.decode(m.payload).records[0]["hold"])
+        for m in messages
+        if m.subject.startswith("md.status.BINANCE.BTCUSDT.")
+    ]
+    assert holds and holds == [1, 0] * (len(holds) // 2)
+
+
+async def test_after_a_cut_the_feed_connects_again_and_what_was_missed_is_fetched():
+    log = MemoryLog("LOG", LOG_SUBJECTS)
+    async with exchange() as simulated:
+        feeding = feed(log, simulated)
+        async with fed(feeding):
+            await until(lambda: count(feeding, "trades") > 50)
+            await simulated.fault("cut")
+            await until(lambda: feeding.feed.intake.events["FeedConnected"] == 2)
+            seen = count(feeding, "trades")
+            await until(lambda: count(feeding, "trades") > seen + 100)
+        messages = await contents(log)
+        found = [await equal_to_the_exchange(simulated, messages, s) for s in SYMBOLS]
+    story = [n for n in names(messages) if n.startswith("Feed")]
+    assert story == ["FeedConnected", "FeedDisconnected", "FeedConnected"]
+    assert sum((f["flags"] == RecordFlag.FILLED).sum() for f in found) > 0
+
+
+async def test_a_restarted_feed_continues_after_the_newest_trade_in_the_log():
+    log = MemoryLog("LOG", LOG_SUBJECTS)
+    async with exchange() as simulated:
+        first = feed(log, simulated)
+        async with fed(first):
+            await until(lambda: count(first, "trades") > 50)
+        await asyncio.sleep(0.5)
+        second = feed(log, simulated)
+        async with fed(second):
+            await until(lambda: count(second, "trades") > 200)
+        messages = await contents(log)
+        found = [await equal_to_the_exchange(simulated, messages, s) for s in SYMBOLS]
+    assert all((f["flags"] == RecordFlag.FILLED).any() for f in found)
+    assert names(messages).count("InstrumentDefined") == len(SYMBOLS), "known ones are not said"
+    sequences = [
+        events.decode(m.payload).sequence
+        if m.payload.startswith(b"{")
+        else kinds.decode(m.payload).sequence
+        for m in messages
+    ]
+    assert sequences == list(range(1, len(sequences) + 1))
+
+
+async def test_holds_that_a_killed_feed_left_on_are_ended():
+    log = MemoryLog("LOG", LOG_SUBJECTS)
+    async with exchange() as simulated:
+        feeding = feed(log, simulated)
+        async with fed(feeding):
+            await until(lambda: count(feeding, "trades") > 20 and feeding.feed.intake.clock.newest)
+        held = feeding.feed.intake.release(["ETHUSDT"], 1)[0]
+        held.records["hold"] = 1
+        await log.append([*feeding.writer._source.cut([held], 10_000)], None)
+        known = await known_of(log, BinanceSpot(), SYMBOLS)
+        assert known.held == ["ETHUSDT"] and known.lasts.keys() == set(SYMBOLS)
+        assert known.venue_time > 0
+        again = feed(log, simulated)
+        async with fed(again):
+            await until(lambda: count(again, "trades") > 20)
+        assert (await known_of(log, BinanceSpot(), SYMBOLS)).held == []
+
+
+async def test_sockets_are_replaced_before_their_end_and_nothing_comes_twice():
+    class ShortLived(BinanceSpot):
+        limits = BinanceSpot.limits._replace(life_s=1.0)
+
+    log = MemoryLog("LOG", LOG_SUBJECTS)
+    async with exchange() as simulated:
+        feeding = feed(log, simulated, ShortLived())
+        async with fed(feeding):
+            await until(lambda: feeding.feed._connections >= 3)
+            await until(lambda: count(feeding, "duplicates") > 0)
+        messages = await contents(log)
+        for symbol in SYMBOLS:
+            found = await equal_to_the_exchange(simulated, messages, symbol)
+            assert not found["flags"].any(), "make before break: nothing had to be fetched"
+            quotes = [m for m in messages if m.subject.startswith(f"md.quote.BINANCE.{symbol}.")]
+            ids = np.concatenate([kinds.decode(m.payload).records["update_id"] for m in quotes])
+            assert (np.diff(ids.astype(np.int64)) > 0).all()
+    assert "FeedDisconnected" not in names(messages)
+    assert not any(n.startswith("TradeGap") for n in names(messages))
+
+
+async def test_what_is_recorded_live_replays_to_the_same_trades(tmp_path):
+    log = MemoryLog("LOG", LOG_SUBJECTS)
+    async with exchange() as simulated:
+        feeding = feed(log, simulated)
+        async with fed(feeding):
+            await until(lambda: count(feeding, "trades") > 0)
+            files = await record(BinanceSpot(), SYMBOLS, simulated.endpoints, tmp_path, 3.0)
+        messages = await contents(log)
+    replaying = Replay(files, BinanceSpot())
+    replayed = [Message(0, s, p) for batch in replaying.batches() for s, p in batch]
+    assert replaying.counts.events["InstrumentDefined"] == 2
+    for symbol in SYMBOLS:
+        live_trades, again = trades(messages, symbol), trades(replayed, symbol)
+        ids = again["trade_id"]
+        assert len(again) > 50 and (np.diff(ids.astype(np.int64)) == 1).all()
+        same = live_trades[np.isin(live_trades["trade_id"], ids)]
+        common = again[np.isin(ids, same["trade_id"])]
+        assert len(common) > 50
+        assert all((same[name] == common[name]).all() for name in PRICES)
+
+
+INFO = {
+    "timezone": "UTC",
+    "serverTime": 1,
+    "symbols": [
+        {"symbol": "BTCUSDT", "status": "TRADING", "baseAsset": "BTC", "quoteAsset": "USDT"}
+        | {"baseAssetPrecision": 8, "quoteAssetPrecision": 8, "filters": []}
+    ],
+}
+
+
+class Scripted:
+    """A venue that sends what a test says, and answers REST from a table."""
+
+    def __init__(self, script: list[list[bytes]]) -> None:
+        self.script = script
+        self.rest: dict[str, bytes] = {"/api/v3/exchangeInfo": orjson.dumps(INFO)}
+        self.rest["/api/v3/time"] = b'{"serverTime":1700000000000}'
+        self.asked: list[str] = []
+        self.subscribes = True
+
+    async def serve(self, socket: ServerConnection) -> None:
+        command = orjson.loads(await socket.recv())
+        if not self.subscribes:
+            await socket.send(b'{"code":2,"msg":"Invalid request: no"}')
+            return
+        await socket.send(orjson.dumps({"result": None, "id": command["id"]}), text=True)
+        for raw in self.script.pop(0) if self.script else []:
+            await socket.send(raw, text=True)
+        await socket.wait_closed()
+
+    def answer(self, connection: ServerConnection, request: Any) -> Any:
+        path = request.path.partition("?")[0]
+        if path == "/stream":
+            return None
+        self.asked.append(request.path)
+        response = connection.respond(200, self.rest.get(path, b"[]").decode())
+        return response
+
+
+@asynccontextmanager
+async def scripted(venue: Scripted) -> AsyncIterator[Endpoints]:
+    async with serve(venue.serve, "127.0.0.1", 0, process_request=venue.answer) as server:
+        port = server.sockets[0].getsockname()[1]
+        yield Endpoints(f"ws://127.0.0.1:{port}", f"http://127.0.0.1:{port}")
+
+
+def trade(trade_id: int, price: str = "1.5") -> bytes:
+    data = {"e": "trade", "E": 1700000000000, "s": "BTCUSDT", "t": trade_id, "p": price}
+    data |= {"q": "1", "T": 1700000000000, "m": False, "M": True}
+    return orjson.dumps({"stream": "btcusdt@trade", "data": data})
+
+
+async def test_an_unreadable_message_is_kept_counted_and_said_and_the_feed_goes_on(tmp_path):
+    log = MemoryLog("LOG", LOG_SUBJECTS)
+    venue = Scripted([[trade(1), b"{broken", trade(2, "x"), trade(3)]])
+    venue.rest["/api/v3/historicalTrades"] = b"[]"
+    async with scripted(venue) as endpoints:
+        feeding = Feed(log, BinanceSpot(), ["BTCUSDT"], endpoints, dead=tmp_path)
+        async with fed(feeding):
+            await until(lambda: feeding.feed.intake.events["TradeGapDeclared"] == 1)
+    (dead,) = tmp_path.iterdir()
+    assert [raw.strip() for _, raw in CaptureFile(dead)] == [b"{broken", trade(2, "x")]
+    messages = await contents(log)
+    assert list(trades(messages, "BTCUSDT")["trade_id"]) == [1, 3]
+    given_up = [e for e in facts(messages) if type(e).__name__ == "RecordsGivenUp"]
+    assert sum(e.records for e in given_up) == 2
+
+
+async def test_a_hole_that_rest_cannot_fill_is_declared_after_two_seconds_over_both_paths():
+    log = MemoryLog("LOG", LOG_SUBJECTS)
+    venue = Scripted([[trade(1), trade(4)]])
+    async with scripted(venue) as endpoints:
+        feeding = Feed(log, BinanceSpot(), ["BTCUSDT"], endpoints)
+        loop = asyncio.get_running_loop()
+        async with fed(feeding):
+            await until(lambda: feeding.feed.intake.holes)
+            began = loop.time()
+            await until(lambda: not feeding.feed.intake.holes)
+            assert 1.8 < loop.time() - began < 3.0
+    paths = {path.partition("?")[0] for path in venue.asked}
+    assert {"/api/v3/historicalTrades", "/api/v3/trades"} <= paths
+    assert list(trades(await contents(log), "BTCUSDT")["trade_id"]) == [1, 4]
+
+
+async def test_an_announced_shutdown_opens_the_next_socket_first():
+    shutdown = b'{"e":"serverShutdown","E":1700000000000}'
+    venue = Scripted([[trade(1), shutdown], [trade(1), trade(2)]])
+    log = MemoryLog("LOG", LOG_SUBJECTS)
+    async with scripted(venue) as endpoints:
+        feeding = Feed(log, BinanceSpot(), ["BTCUSDT"], endpoints)
+        async with fed(feeding):
+            await until(lambda: count(feeding, "trades") == 2)
+    assert "FeedDisconnected" not in names(await contents(log))
+
+
+async def test_refused_subscriptions_end_the_socket_and_are_tried_again_after_a_while(monkeypatch):
+    monkeypatch.setattr(websocket, "SUBSCRIBE_TIMEOUT_S", 0.3)
+    venue = Scripted([[trade(1)]])
+    venue.subscribes = False
+    log = MemoryLog("LOG", LOG_SUBJECTS)
+    async with scripted(venue) as endpoints:
+        feeding = Feed(log, BinanceSpot(), ["BTCUSDT"], endpoints)
+        async with fed(feeding):
+            await until(lambda: feeding.feed.failures["connect"] >= 2)
+            assert feeding.feed.failures["refused"] >= 1 and not feeding.feed.connected
+            venue.subscribes = True
+            await until(lambda: count(feeding, "trades") == 1)
+
+
+async def test_while_no_socket_is_up_there_is_no_status():
+    venue = Scripted([[trade(1)]])
+    venue.subscribes = False
+    log = MemoryLog("LOG", LOG_SUBJECTS)
+    async with scripted(venue) as endpoints:
+        feeding = Feed(log, BinanceSpot(), ["BTCUSDT"], endpoints)
+        async with fed(feeding):
+            await asyncio.sleep(1.5)
+    assert not any(m.subject.startswith("md.status.") for m in await contents(log))
+
+
+async def test_an_outlet_that_fails_ends_the_feed():
+    class Broken(Nowhere):
+        async def put(self, items: list[Any]) -> None:
+            raise RuntimeError("the outlet is gone")
+
+    venue = Scripted([[trade(1)]])
+    async with scripted(venue) as endpoints:
+        feeding = LiveFeed(BinanceSpot(), ["BTCUSDT"], endpoints, Broken())
+        with pytest.raises(ExceptionGroup) as caught:
+            async with asyncio.timeout(10):
+                await feeding.run()
+    assert caught.group_contains(RuntimeError, match="the outlet is gone")
+
+
+def test_the_receive_clock_never_steps():
+    clock = live.ReceiveClock()
+    times = [clock() for _ in range(1000)]
+    assert times == sorted(times)
