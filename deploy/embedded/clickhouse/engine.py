@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
@@ -24,6 +25,7 @@ from tidemill.deploy.embedded.clickhouse.refusals import (
 )
 
 CONNECTIONS_IDLE_MAX = 16
+CLASSIFIED_CHARACTERS_MAX = 8 << 10  # longer statements are asked about every time
 
 # Where chdb's defaults are those of a local tool, take a server's.
 _LIKE_A_SERVER = (("implicit_select", "0"), ("allow_introspection_functions", "0"))
@@ -95,6 +97,7 @@ class Engine:
         self._idle: OrderedDict[Context, list[Connection]] = OrderedDict()
         self._lock = threading.Lock()
         self._classifying = threading.Lock()
+        self._known = lru_cache(maxsize=512)(self._ask_class)
         # The first connection opens the engine; held until close, it keeps it open.
         self._root: Connection = _connect(f"{data}?config-file={configuration}")
         self._root.query(_set(_LIKE_A_SERVER), "Null", params={})
@@ -108,6 +111,9 @@ class Engine:
 
     def classify(self, sql: str) -> Class:
         """What `sql` would do, by the engine's parser."""
+        return self._known(sql) if len(sql) <= CLASSIFIED_CHARACTERS_MAX else self._ask_class(sql)
+
+    def _ask_class(self, sql: str) -> Class:
         with self._classifying:
             found = self._root.classify_query(sql)
         count = found["statement_count"]

@@ -10,7 +10,7 @@ import os
 import select
 import time
 from collections.abc import Iterator
-from concurrent.futures import Executor
+from concurrent.futures import Executor, wait
 
 from tidemill.deploy.embedded.clickhouse.engine import Engine, Result
 from tidemill.deploy.embedded.clickhouse.request import Request
@@ -18,6 +18,7 @@ from tidemill.deploy.embedded.clickhouse.request import Request
 PIPE_BYTES = 1 << 20
 _FIRST_BYTES = 64 << 10
 _FIRST_S = 0.02
+_CANCEL_AGAIN_S = 0.1
 
 # Statements whose result INTO OUTFILE redirects.
 OUTFILE_KEYWORDS = ("SELECT", "WITH", "SHOW", "DESCRIBE", "DESC", "EXISTS", "EXPLAIN", "(")
@@ -75,11 +76,11 @@ class Reading:
         return self._future.result()
 
     def close(self) -> None:
-        """Cancel what still runs and free the pipe."""
-        if not self._future.done():
-            self._engine.kill(self._query_id)
+        """Free the pipe and cancel what still runs, which may not have reached the engine yet."""
         os.close(self._read)
-        self._future.exception()
+        while not self._future.done():
+            self._engine.kill(self._query_id)
+            wait([self._future], timeout=_CANCEL_AGAIN_S)
 
 
 def _enlarge(descriptor: int) -> None:
