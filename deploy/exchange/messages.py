@@ -1,7 +1,8 @@
 """Binance spot's payloads, as JSON text, of what happened in a market.
 
-After "WebSocket Streams for Binance" and "Public Rest API for Binance" (see binance.py); key order and number formats as in captures of the real exchange. Written by
-hand, not by a JSON encoder: every value is a number or a string of digits made here.
+After "WebSocket Streams for Binance" and "Public Rest API for Binance" (see binance.py); key order
+and number formats as in captures of the real exchange. Written by hand, not by a JSON encoder:
+every value is a number or a string of digits made here.
 
     trade      {"e":"trade","E":..,"s":"BTCUSDT","t":12345,"p":"0.001","q":"100","T":..,"m":true,
                 "M":true}

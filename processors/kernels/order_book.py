@@ -115,7 +115,8 @@ def from_bytes(snapshot: bytes, orders_max: int, levels_max: int) -> BookState:
 
 
 @njit(cache=True)
-def _home(order_id: int, mask: int) -> int:
+def home(order_id: int, mask: int) -> int:
+    """Where in the table an order id belongs."""
     mixed = np.uint64(order_id) * np.uint64(0x9E3779B97F4A7C15)
     return int(np.int64(mixed >> np.uint64(32))) & mask
 
@@ -124,7 +125,7 @@ def _home(order_id: int, mask: int) -> int:
 def find(book: BookState, order_id: int) -> int:
     """The slot of a live order, 0 if there is none."""
     mask = book.table.size - 1
-    at = _home(order_id, mask)
+    at = home(order_id, mask)
     while True:
         slot = book.table[at]
         if slot == 0 or book.orders[slot]["order_id"] == order_id:
@@ -135,7 +136,7 @@ def find(book: BookState, order_id: int) -> int:
 @njit(cache=True)
 def _index(book: BookState, slot: int) -> None:
     mask = book.table.size - 1
-    at = _home(book.orders[slot]["order_id"], mask)
+    at = home(book.orders[slot]["order_id"], mask)
     while book.table[at] != 0:
         at = (at + 1) & mask
     book.table[at] = slot
@@ -145,7 +146,7 @@ def _index(book: BookState, slot: int) -> None:
 def _unindex(book: BookState, slot: int) -> None:
     table = book.table
     mask = table.size - 1
-    hole = _home(book.orders[slot]["order_id"], mask)
+    hole = home(book.orders[slot]["order_id"], mask)
     while table[hole] != slot:
         hole = (hole + 1) & mask
     at = hole
@@ -153,8 +154,8 @@ def _unindex(book: BookState, slot: int) -> None:
         at = (at + 1) & mask
         if table[at] == 0:
             break
-        home = _home(book.orders[table[at]]["order_id"], mask)
-        if ((at - home) & mask) >= ((at - hole) & mask):
+        wanted = home(book.orders[table[at]]["order_id"], mask)
+        if ((at - wanted) & mask) >= ((at - hole) & mask):
             table[hole] = table[at]
             hole = at
     table[hole] = 0

@@ -294,6 +294,29 @@ def test_a_long_life_in_a_small_book_leaks_no_slot_and_loses_no_order():
     assert np.count_nonzero(got.book.table) == live
 
 
+def test_every_live_order_is_found_however_its_neighbours_in_the_table_came_and_went():
+    """Long-lived orders among short-lived ones: ids with gaps, so their hashes do collide."""
+    rng, live, ops = np.random.default_rng(3), [], []
+    for order_id in range(1, 20_001):
+        ops.append(Op(m.NEW, price=100 + order_id % 50, qty=order_id))
+        live.append(order_id)
+        if len(live) == 200:
+            ops.append(Op(m.CANCEL, order_id=live.pop(int(rng.integers(0, 200)))))
+    got = run(ops, orders_max=200, levels_max=60)
+    assert not np.any(got.results["status"] == m.REJECTED)
+    table = got.book.table
+    at_home = 0
+    for order_id in live:
+        slot = b.find(got.book, order_id)
+        assert (got.book.orders[slot]["order_id"], got.book.orders[slot]["qty"]) == (
+            order_id,
+            order_id,
+        )
+        at_home += table[b.home(order_id, table.size - 1)] == slot
+    assert np.count_nonzero(table) == len(live)
+    assert at_home < len(live)  # some did collide, or this test shows nothing
+
+
 def test_prices_and_quantities_near_the_end_of_int64_trade_exactly():
     got = run(
         [
