@@ -7,7 +7,6 @@ readers that wait, `live.>`, and on request lost acknowledgements, absence and r
 import asyncio
 from collections.abc import Sequence
 from enum import Enum
-from itertools import islice
 from uuid import uuid4
 
 from tidemill.schemas.errors import Fenced, Regressed, Unavailable
@@ -17,6 +16,7 @@ from tidemill.streams.live import LiveQueue
 from tidemill.streams.log import Checkpoint, Fence, Identity, Message
 
 _PENDING_COUNTED_MAX = 1_000
+_SCANNED_AT_ONCE = 1_000
 
 
 class Fault(Enum):
@@ -228,18 +228,20 @@ class MemoryReader:
             )
 
     def _take(self, messages_max: int, bytes_max: int) -> list[Message]:
-        while self._next < self._log.end:
-            chunk = self._log.slice(self._next, self._next + messages_max)
+        """Scan until enough was found, or the end."""
+        taken: list[Message] = []
+        size = 0
+        while self._next < self._log.end and len(taken) < messages_max:
+            chunk = self._log.slice(self._next, self._next + max(messages_max, _SCANNED_AT_ONCE))
             found = self._wanted(chunk)
-            size = sum([len(message.payload) for message in found])
-            if size > bytes_max:
-                found = _within(found, bytes_max)
-                self._next = found[-1].sequence + 1
-            else:
-                self._next += len(chunk)
-            if found:
-                return found
-        return []
+            fits = _fitting(found, messages_max - len(taken), bytes_max - size, not taken)
+            taken += found[:fits]
+            if fits < len(found):
+                self._next = found[fits].sequence
+                break
+            self._next += len(chunk)
+            size += sum([len(message.payload) for message in found])
+        return taken
 
     def _wanted(self, chunk: list[Message | None]) -> list[Message]:
         if self._matcher.takes_all:
@@ -257,12 +259,13 @@ class MemoryReader:
         """See Reader.close."""
 
 
-def _within(messages: list[Message], bytes_max: int) -> list[Message]:
-    """Return the leading messages of at most `bytes_max` together, at least one."""
-    size, count = len(messages[0].payload), 1
-    for message in islice(messages, 1, None):
+def _fitting(messages: list[Message], messages_max: int, bytes_max: int, first: bool) -> int:
+    """Return how many leading messages fit; one always does when it is the `first` of all."""
+    if len(messages) <= messages_max and sum([len(m.payload) for m in messages]) <= bytes_max:
+        return len(messages)
+    size = 0
+    for count, message in enumerate(messages[:messages_max]):
         size += len(message.payload)
-        if size > bytes_max:
-            break
-        count += 1
-    return messages[:count]
+        if size > bytes_max and not (first and count == 0):
+            return count
+    return min(len(messages), messages_max)
