@@ -47,9 +47,8 @@ def main() -> None:
     engine, server = _open(directory, spool, users, arguments)
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}).start()
     _say_ready(server, engine)
-    parent = os.getppid()
     while not stop.wait(PARENT_POLL_S):
-        if arguments.with_parent and os.getppid() != parent:
+        if arguments.parent_pid is not None and os.getppid() != arguments.parent_pid:
             break
     server.shutdown()
     server.drain(GRACE_S, CANCEL_S)
@@ -70,7 +69,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--body-bytes-max", type=int, default=1 << 30)
     parser.add_argument("--queries-max", type=int, default=32)
     parser.add_argument("--connections-max", type=int, default=128)
-    parser.add_argument("--with-parent", action="store_true", help="stop when the parent is gone")
+    parser.add_argument("--parent-pid", type=int, help="stop when this is not the parent any more")
     return parser.parse_args()
 
 

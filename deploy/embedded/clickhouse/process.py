@@ -39,12 +39,12 @@ def command(
     """The arguments and the environment that start a front on `directory`.
 
     users: see `users_json`; travels in the environment, so no password is on a command line.
-    with_parent: it stops by itself when the process that started it is gone.
+    with_parent: it stops by itself when the calling process, which must start it, is gone.
     """
     argv = [sys.executable, "-m", MODULE]
     argv += ["--path", str(directory), "--host", host, "--port", str(port)]
     if with_parent:
-        argv.append("--with-parent")
+        argv += ["--parent-pid", str(os.getpid())]
     return argv, {**os.environ, USERS_VARIABLE: users, "TZ": "UTC"}
 
 
