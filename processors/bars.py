@@ -13,7 +13,7 @@ inside it, or came back inside it and ids do not prove that nothing was missed; 
 time after its feed was silent for more than 5 s. Before the first trade a feed is known to cover an
 instrument from the first status after `FeedConnected`, otherwise from that trade.
 
-What no kept bar can take (older than the newest 32 seconds with trades, 8 minutes, 4 of the others;
+What no kept bar can take (older than the newest 120 seconds with trades, 16 minutes, 4 of the rest;
 a sum over 128 bits; an impossible time or quantity) is never dropped silently: a dead letter names
 the trade and the intervals that lack it, and every other interval has it.
 """

@@ -23,8 +23,8 @@ timestamp of a venue would otherwise close every bar until then."""
 SPECS = BUILT_SPECS
 LENGTHS_NS = tuple(INTERVALS_S[spec] * 1_000_000_000 for spec in SPECS)
 """Lengths of the intervals, ascending; each divides the next, and days begin at UTC midnight."""
-KEPT = (32, 8, 4, 4, 4, 4, 4)
-"""Bars kept of each interval."""
+KEPT = (120, 16, 4, 4, 4, 4, 4)
+"""Bars kept of each interval; at most 255."""
 FIRST = (0, *accumulate(KEPT))[:-1]
 """Where the ring of each interval begins in a row's bars."""
 

@@ -17,7 +17,7 @@ from tidemill.schemas.events.feed import (
 from tidemill.tests.processors.runs import SECOND, Fact, Log
 
 INTERVALS_S = (1, 60, 300, 900, 3_600, 14_400, 86_400)
-KEPT = (32, 8, 4, 4, 4, 4, 4)
+KEPT = (120, 16, 4, 4, 4, 4, 4)
 WORD = 1 << 64
 
 

@@ -5,7 +5,7 @@ and outputs in a form that can be compared: cut anywhere, the same.
 """
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -99,6 +99,9 @@ class Log:
         self.facts.append(Fact("event", KINDS["time"].empty(0), slot, feed, event=event))
 
 
+Feeds = Sequence[tuple[str, str]]
+"""Venue and product of each row of a state whose key is the feed."""
+
 Cut = Callable[[int], bool]
 """Whether to end a run after the k-th record of the log."""
 
@@ -130,11 +133,11 @@ def pieces_of(log: Log, cut: Cut) -> Iterator[list[tuple[int, Fact, int, int]]]:
         yield run
 
 
-def run_of(pieces: list[tuple[int, Fact, int, int]], table: Records) -> Run:
+def run_of(pieces: list[tuple[int, Fact, int, int]], table: Records, feeds: Feeds = ()) -> Run:
     kind = pieces[0][1].kind
     frames = np.zeros(len(pieces), FRAMES)
     # A stray record before and between pieces: a step may only touch what its frames name.
-    stray = np.frombuffer(b"\x7f" * KINDS["trade"].dtype.itemsize, np.uint8)
+    stray = np.frombuffer(b"\x7f" * 256, np.uint8)
     parts: list[Records] = []
     for frame, (r, fact, start, end) in zip(frames, pieces, strict=True):
         frame["r"], frame["i"], frame["slot"], frame["feed"] = r, start, fact.slot, fact.feed
@@ -146,7 +149,7 @@ def run_of(pieces: list[tuple[int, Fact, int, int]], table: Records) -> Run:
     records = np.concatenate(parts) if parts else pieces[0][1].records
     records.flags.writeable = False
     events = tuple(fact.event for _, fact, _, _ in pieces if fact.event is not None)
-    return Run(kind, records, frames, table, events)
+    return Run(kind, records, frames, table, events, feeds)
 
 
 def _plain(emit: Emit) -> Iterator[Output]:
@@ -168,7 +171,11 @@ def _position(output: Output) -> tuple[int, int]:
 
 
 def drive(
-    processor: Processor, log: Log, cut: Cut = one_run, rows: int | None = None
+    processor: Processor,
+    log: Log,
+    cut: Cut = one_run,
+    rows: int | None = None,
+    feeds: Feeds = (),
 ) -> tuple[Records, list[Output]]:
     """Step the facts that `processor` reads from an empty state; return state and outputs, as the
     runtime orders them: by position, then as emitted."""
@@ -176,21 +183,16 @@ def drive(
     outputs: list[Output] = []
     for pieces in pieces_of(log, cut):
         if pieces[0][1].kind in processor.reads:
-            emits = processor.step(state, run_of(pieces, log.table))
+            emits = processor.step(state, run_of(pieces, log.table, feeds))
             assert {emit.kind for emit in emits} <= set(processor.emits)
             outputs.extend(sorted(itertools.chain(*map(_plain, emits)), key=_position))
     return state, outputs
 
 
-def only_slot(log: Log, slot: int) -> Log:
+def only(log: Log, *slots: int) -> Log:
     """The same log with what concerns other slots taken out; positions stay."""
-    feed = int(log.table["feed"][slot])
     empty = Fact("nothing", KINDS["time"].empty(0), -1, -1)
-    facts = [
-        fact if fact.slot == slot or (fact.slot < 0 and fact.feed in (feed, -1)) else empty
-        for fact in log.facts
-    ]
-    return Log(log.table, facts)
+    return Log(log.table, [f if f.slot < 0 or f.slot in slots else empty for f in log.facts])
 
 
 def of_kind(outputs: list[Output], kind: str) -> list[Any]:
