@@ -184,7 +184,7 @@ async def live(
         await connection.subscribe(LIVE_PREFIX + one, arrived) for one in distinct(filters)
     ]
     await connection.client.flush()
-    queue.on_close(lambda: asyncio.gather(*(one.unsubscribe() for one in subscriptions)))
+    queue.on_close(lambda: asyncio.gather(*map(connection.unsubscribe, subscriptions)))
     return queue
 
 

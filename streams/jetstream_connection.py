@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple
 from urllib.parse import urlparse
 
@@ -109,10 +110,21 @@ class Connection:
         return lambda: self._lost.discard(called)
 
     async def subscribe(self, subject: str, callback: Callable[[Msg], Any]) -> Subscription:
-        """Subscribe without client-side limits, which would drop: the caller bounds what comes."""
-        return await self.client.subscribe(
-            subject, cb=callback, pending_msgs_limit=0, pending_bytes_limit=0
-        )
+        """Subscribe without client-side limits, which would drop: the caller bounds what comes.
+
+        Raises Unavailable.
+        """
+        try:
+            return await self.client.subscribe(
+                subject, cb=callback, pending_msgs_limit=0, pending_bytes_limit=0
+            )
+        except (OSError, nats.errors.Error) as error:
+            raise Unavailable(f"NATS: {error!r}") from error
+
+    async def unsubscribe(self, subscription: Subscription) -> None:
+        """End a subscription, if the connection has not ended it already."""
+        with suppress(OSError, nats.errors.Error):
+            await subscription.unsubscribe()
 
     def new_inbox(self) -> str:
         """Return a subject that only this connection listens to."""

@@ -199,11 +199,14 @@ class MemoryReader:
         self._log = log
         self._next = start
         self._read = 0
+        self._closed = False
         self._matcher = Matcher(filters)
         self._uuid = log.uuid
 
     async def pull(self, messages_max: int, bytes_max: int, timeout_s: float) -> list[Message]:
         """See Reader.pull."""
+        if self._closed:
+            raise RuntimeError("the reader was closed")
         await asyncio.sleep(0)
         deadline = asyncio.get_running_loop().time() + timeout_s
         while True:
@@ -257,6 +260,7 @@ class MemoryReader:
 
     async def close(self) -> None:
         """See Reader.close."""
+        self._closed = True
 
 
 def _fitting(messages: list[Message], messages_max: int, bytes_max: int, first: bool) -> int:

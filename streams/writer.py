@@ -136,7 +136,8 @@ class Writer(Generic[T]):
             while True:
                 await self._flush_next()
         except BaseException as error:
-            self._failure = error
+            stopped = isinstance(error, asyncio.CancelledError)
+            self._failure = RuntimeError("the writer was stopped") if stopped else error
             self._room.set()
             self._settled.set()
             raise

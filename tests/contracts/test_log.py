@@ -218,6 +218,15 @@ async def test_a_reader_waits_for_what_is_appended_later(log: AnyLog):
     await reader.close()
 
 
+async def test_a_closed_reader_is_not_read_again(log: AnyLog):
+    await log.append(trades(2), None)
+    reader = await log.read(1, ["md.>"])
+    await reader.pull(1, 1 << 20, 5)
+    await reader.close()
+    with pytest.raises(RuntimeError):
+        await reader.pull(1, 1 << 20, 0.1)
+
+
 async def test_a_reader_gives_all_in_order_while_writers_write(log: AnyLog):
     reader = await log.read(1, ["md.>", "time"])
 

@@ -234,6 +234,14 @@ async def test_a_foreign_last_message_is_unreadable_not_guessed():
         await Writer(log, OWN, Numbers()).open()
 
 
+async def test_a_stopped_writer_takes_nothing_more():
+    async with running(memory()) as writer:
+        await writer.put([1])
+        await writer.drain()
+    with pytest.raises(RuntimeError):
+        await writer.put([1])
+
+
 async def test_only_own_subjects_may_be_appended_to():
     appender = Appender(memory(), OWN)
     with pytest.raises(ValueError):
