@@ -43,6 +43,7 @@ from tidemill.schemas.kinds.trade import TRADE
 from tidemill.streams.feeds.feed import (
     Channel,
     Decoded,
+    Endpoints,
     Instruments,
     Limits,
     Malformed,
@@ -108,8 +109,9 @@ class BinanceSpot:
         requests_per_s=3.0,
     )
 
-    def __init__(self, venue: str = "BINANCE") -> None:
+    def __init__(self, venue: str = "BINANCE", domain: str = "binance.com") -> None:
         self.venue = venue
+        self.endpoints = Endpoints(f"wss://stream.{domain}:9443", f"https://api.{domain}")
 
     # what to ask
 

@@ -38,6 +38,13 @@ class Channel(NamedTuple):
     proof: Proof
 
 
+class Endpoints(NamedTuple):
+    """Where a venue is: scheme, host and port of its WebSocket and of its REST interface."""
+
+    websocket: str
+    rest: str
+
+
 class Limits(NamedTuple):
     """What a venue allows a client; the loop stays below."""
 
@@ -168,6 +175,11 @@ class Venue(Protocol):
     @property
     def product(self) -> str:
         """The product, as in subjects of the feed."""
+        ...
+
+    @property
+    def endpoints(self) -> Endpoints:
+        """Where the real venue is; configuration may say otherwise."""
         ...
 
     @property

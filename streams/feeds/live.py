@@ -18,6 +18,7 @@ import structlog
 from tidemill.schemas.errors import Unavailable
 from tidemill.schemas.events.feed import FeedConnected, FeedDisconnected
 from tidemill.streams.feeds.capture import Recorder, rest_message
+from tidemill.streams.feeds.feed import Endpoints as Endpoints
 from tidemill.streams.feeds.feed import Instruments, Malformed, Venue, feed_subject
 from tidemill.streams.feeds.intake import Intake, Item
 from tidemill.streams.feeds.rest import Rest
@@ -60,14 +61,6 @@ class Outlet(Protocol):
     async def put(self, items: list[Item]) -> None:
         """Take items; waiting is back-pressure. Raises Fenced when another feed has taken over."""
         ...
-
-
-@dataclass(frozen=True)
-class Endpoints:
-    """Where a venue is: scheme, host and port of WebSocket and REST."""
-
-    websocket: str
-    rest: str
 
 
 @dataclass

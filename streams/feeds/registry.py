@@ -1,18 +1,14 @@
 """The venue files there are, by venue and product."""
 
 from tidemill.streams.feeds.binance_spot import BinanceSpot
-from tidemill.streams.feeds.feed import Venue
-from tidemill.streams.feeds.live import Endpoints
+from tidemill.streams.feeds.feed import Endpoints, Venue
 
 VENUES: dict[tuple[str, str], Venue] = {
     (venue.venue, venue.product): venue
-    for venue in (BinanceSpot("BINANCE"), BinanceSpot("BINANCE_US"))
+    for venue in (BinanceSpot("BINANCE"), BinanceSpot("BINANCE_US", "binance.us"))
 }
 
-ENDPOINTS: dict[tuple[str, str], Endpoints] = {
-    ("BINANCE", "SPOT"): Endpoints("wss://stream.binance.com:9443", "https://api.binance.com"),
-    ("BINANCE_US", "SPOT"): Endpoints("wss://stream.binance.us:9443", "https://api.binance.us"),
-}
+ENDPOINTS: dict[tuple[str, str], Endpoints] = {k: v.endpoints for k, v in VENUES.items()}
 """Where the venues themselves are."""
 
 

@@ -9,9 +9,9 @@ from tidemill.schemas.events.instrument import InstrumentDefined
 from tidemill.schemas.identifiers import ALL
 from tidemill.streams import subjects
 from tidemill.streams.feeds.capture import Recorder
-from tidemill.streams.feeds.feed import Instruments, Venue
+from tidemill.streams.feeds.feed import Endpoints, Instruments, Venue
 from tidemill.streams.feeds.intake import Item
-from tidemill.streams.feeds.live import Endpoints, Known, LiveFeed
+from tidemill.streams.feeds.live import Known, LiveFeed
 from tidemill.streams.feeds.outlet import FeedSource
 from tidemill.streams.log import Log
 from tidemill.streams.writer import Writer

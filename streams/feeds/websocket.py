@@ -147,6 +147,7 @@ class Line:
                 reader = await self._until_down(await self._connected())
                 self.is_up = False
                 self._on_down(reader.result())
+                await asyncio.sleep(self._backoff_s())
         finally:
             self.is_up = False
             for task in (tasks := list(self._tasks)):

@@ -19,7 +19,8 @@ from tidemill.schemas.events.event import Event
 from tidemill.streams.feeds import live, websocket
 from tidemill.streams.feeds.binance_spot import BinanceSpot
 from tidemill.streams.feeds.capture import CaptureFile
-from tidemill.streams.feeds.live import Endpoints, LiveFeed
+from tidemill.streams.feeds.feed import Endpoints
+from tidemill.streams.feeds.live import LiveFeed
 from tidemill.streams.feeds.replay import Replay
 from tidemill.streams.feeds.role import Feed, Nowhere, known_of, record
 from tidemill.streams.log import Message
@@ -193,7 +194,8 @@ async def test_dropped_trades_are_fetched_and_duplicates_vanish():
     assert holds and holds == [1, 0] * (len(holds) // 2)
 
 
-async def test_after_a_cut_the_feed_connects_again_and_what_was_missed_is_fetched():
+async def test_after_a_cut_the_feed_connects_again_and_what_was_missed_is_fetched(monkeypatch):
+    monkeypatch.setattr(websocket, "BACKOFF_S_MIN", 2.0)  # long enough that something is missed
     log = MemoryLog("LOG", LOG_SUBJECTS)
     async with exchange() as simulated:
         feeding = feed(log, simulated)
@@ -431,3 +433,19 @@ def test_the_receive_clock_never_steps():
     clock = live.ReceiveClock()
     times = [clock() for _ in range(1000)]
     assert times == sorted(times)
+
+
+async def test_a_venue_that_closes_every_socket_is_not_stormed():
+    class Closing(Scripted):
+        connections = 0
+
+        async def serve(self, socket: ServerConnection) -> None:
+            self.connections += 1
+            command = orjson.loads(await socket.recv())
+            await socket.send(orjson.dumps({"result": None, "id": command["id"]}), text=True)
+
+    log = MemoryLog("LOG", LOG_SUBJECTS)
+    venue = Closing([])
+    async with scripted(venue) as endpoints, fed(Feed(log, BinanceSpot(), ["BTCUSDT"], endpoints)):
+        await asyncio.sleep(3)
+    assert 2 <= venue.connections <= 7, "0.25, 0.5, 1, 2 s and so on, at least half of each"

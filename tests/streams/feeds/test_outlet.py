@@ -12,10 +12,10 @@ from tidemill.schemas.kinds.quote import QUOTE
 from tidemill.schemas.kinds.status import STATUS
 from tidemill.schemas.kinds.trade import TRADE
 from tidemill.streams.feeds.binance_spot import BinanceSpot
-from tidemill.streams.feeds.feed import Batch, Instruments
+from tidemill.streams.feeds.feed import Batch, Endpoints, Instruments
 from tidemill.streams.feeds.frames import FRAME_BYTES, cut
 from tidemill.streams.feeds.intake import Fact, Intake
-from tidemill.streams.feeds.live import Endpoints, LiveFeed
+from tidemill.streams.feeds.live import LiveFeed
 from tidemill.streams.feeds.outlet import FeedSource
 from tidemill.streams.feeds.role import Nowhere
 from tidemill.streams.memory import MemoryLog
