@@ -1,0 +1,77 @@
+"""How far each table is: read once for an answer, and waited for where it is asked (min_seq)."""
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, TypeAlias
+
+import asyncpg
+
+from tidemill.gateway.queries.problems import Problem
+from tidemill.projections.postgres.errors import unavailable
+from tidemill.projections.postgres.sql import statement
+from tidemill.projections.registry import TABLES
+
+Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
+
+FRESH_S = 0.02
+"""How old a reading may be: questions of the same instant share one."""
+WAIT_MIN_S, WAIT_MAX_S = 0.005, 0.05
+
+
+class Reading(NamedTuple):
+    """The physical table that answers, its version, and the root that it is complete up to."""
+
+    table: str
+    version: int
+    root: int
+
+
+Readings = Mapping[str, Reading]
+
+
+class Positions:
+    """The high-water marks of all tables that answer, read from Postgres."""
+
+    def __init__(self, pool: Pool, timeout_s: float) -> None:
+        self._pool, self._timeout_s = pool, timeout_s
+        self._readings: Readings = {}
+        self._read_at = float("-inf")
+        self._reading = asyncio.Lock()
+
+    async def read(self, fresh_s: float = FRESH_S) -> Readings:
+        """Return what answers, by table, at most `fresh_s` old. Raises Unavailable."""
+        asked_at = time.monotonic()
+        async with self._reading:  # one question to Postgres for all that come together
+            if asked_at - self._read_at > fresh_s:
+                began = time.monotonic()
+                with unavailable():
+                    rows = await self._pool.fetch(statement("position"), list(TABLES))
+                self._readings = {
+                    row["name"]: Reading(row["t"], row["version"], row["position"]) for row in rows
+                }
+                self._read_at = began
+            return self._readings
+
+    async def reached(self, names: Sequence[str], min_root: int) -> Readings:
+        """Return what answers once all tables of `names` are complete up to `min_root`.
+
+        Raises Problem (503, TIMEOUT) after the time allowed, and for a table that was never built.
+        """
+        deadline, pause_s = time.monotonic() + self._timeout_s, WAIT_MIN_S
+        readings = await self.read()
+        while True:
+            missing = [name for name in names if name not in readings]
+            behind = [n for n in names if n not in missing and readings[n].root < min_root]
+            if not missing and not behind:
+                return readings
+            if missing and not min_root:
+                raise Problem(503, "SERVICE_UNAVAILABLE", f"not built yet: {', '.join(missing)}")
+            if time.monotonic() + pause_s > deadline:
+                late = ", ".join([*missing, *behind])
+                raise Problem(
+                    503, "TIMEOUT", f"{late} not at {min_root} within {self._timeout_s} s"
+                )
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, WAIT_MAX_S)
+            readings = await self.read(0)

@@ -1,0 +1,157 @@
+"""One small market, row by row: two venues, a redefinition, a revised bar, rows that must not show.
+
+Every table is complete up to r 100; rows beyond it are there and must never be seen.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from tidemill.projections.registry import TABLES
+from tidemill.tests.projections.stores import Stores
+
+END = 100
+T_NS = 1_723_118_400_000_000_000
+"""2024-08-08T12:00:00Z"""
+SECOND_NS = 1_000_000_000
+_OPEN = 2**63 - 1
+
+
+def at(seconds: float) -> int:
+    """ns of so many seconds after T_NS."""
+    return T_NS + int(seconds * SECOND_NS)
+
+
+# _r, symbol, venue, event time in s, trade id, price, quantity, side, flags; received 5 ms later
+_TRADES: list[tuple[Any, ...]] = [
+    (10, "BTCUSDT", "BINANCE", 1, 1, "61837.63", "0.00015", "BUYER", 0),
+    (11, "BTCUSDT", "BINANCE", 2, 2, "61837.62", "0.1", "SELLER", 0),
+    (12, "BTCUSDT", "BINANCE_US", 3, 77, "61840.01", "2", "BUYER", 0),
+    (13, "ETHUSDT", "BINANCE", 3, 5, "2450.5", "1.25", "SELLER", 0),
+    # By position the newest, though the venue says that it happened first: a filled hole.
+    (60, "BTCUSDT", "BINANCE", 0.5, 3, "61836", "0.000000000000000001", "BUYER", 1),
+    (70, "BTCUSDT", "BINANCE_US", 65, 78, "61841.5", "1", "SELLER", 0),
+    (END + 5, "BTCUSDT", "BINANCE", 99, 4, "99999", "9", "BUYER", 0),
+]
+# _r, symbol, venue, received in s, update id, bid, its quantity, ask, its quantity
+_QUOTES: list[tuple[Any, ...]] = [
+    (20, "BTCUSDT", "BINANCE", 10, 500, "61837.62", "1.5", "61837.63", "0.75"),
+    (21, "BTCUSDT", "BINANCE_US", 11, 900, "61839", "3", "61842", "4"),
+    (22, "ETHUSDT", "BINANCE", 12, 700, "0", "0", "2450.6", "2"),
+    (80, "BTCUSDT", "BINANCE", 70, 501, "61838", "1", "61838.01", "2"),
+    (END + 6, "BTCUSDT", "BINANCE", 100, 502, "1", "1", "2", "1"),
+]
+# _r, symbol, venue, interval, opens in s, revision, open, high, low, close, volume, quote volume,
+# taker buy volume, trades, first id, last id, flags
+_BARS: list[tuple[Any, ...]] = [
+    *[
+        (30 + m, "BTCUSDT", "BINANCE", 60, 60 * m, 0)
+        + (f"10{m}", f"11{m}", f"9{m}", f"10{m}.5", "2", f"{200 + m}", "1", 4, 10 * m, 10 * m + 3)
+        + (1 if m == 2 else 0,)
+        for m in range(-3, 4)
+    ],
+    (50, "BTCUSDT", "BINANCE", 60, 60, 1)
+    + ("101", "200", "91", "101.5", "3", "403", "1", 5, 10, 14, 2),
+    (51, "BTCUSDT", "BINANCE_US", 60, 0, 0)
+    + ("100", "110", "90", "105", "10", "1000", "5", 7, 1, 7, 0),
+    (52, "BTCUSDT", "BINANCE", 3600, 0, 0)
+    + ("100", "200", "90", "105", "10", "1000", "5", 70, 1, 70, 0),
+    (END + 7, "BTCUSDT", "BINANCE", 60, 60, 2) + ("1", "1", "1", "1", "1", "1", "1", 1, 1, 1, 0),
+]
+# _r, pair, ts in s, volume, quote volume, sum of last prices, high, low, best bid and quantity,
+# best ask and quantity, high, low, bid and ask venue, venues, flags
+_PRICES: list[tuple[Any, ...]] = [
+    (40, "BTC/USDT", 20, "3", "185513", "123677.63", "61840.01", "61837.62")
+    + ("61839", "3", "61837.63", "0.75", "BINANCE_US", "BINANCE", "BINANCE_US", "BINANCE", 2, 0),
+    (85, "BTC/USDT", 71, "7", "432887.7", "61841.5", "61841.5", "61841.5")
+    + ("61839", "3", "0", "0", "BINANCE_US", "BINANCE_US", "BINANCE_US", "", 1, 4),
+    (END + 8, "BTC/USDT", 99, "1", "1", "1", "1", "1")
+    + ("1", "1", "1", "1", "BINANCE", "BINANCE", "BINANCE", "BINANCE", 1, 0),
+]
+# _r, r_to, symbol, venue, base, status, tick size
+_INSTRUMENTS: list[tuple[Any, ...]] = [
+    (1, 45, "BTCUSDT", "BINANCE", "BTC", "TRADING", "0.01"),
+    (2, _OPEN, "BTCUSDT", "BINANCE_US", "BTC", "TRADING", "0.01"),
+    (3, _OPEN, "ETHUSDT", "BINANCE", "ETH", "TRADING", "0.0001"),
+    (4, _OPEN, "XRPUSDT", "BINANCE", "XRP", "HALTED", "0.0001"),
+    (45, _OPEN, "BTCUSDT", "BINANCE", "BTC", "TRADING", "0.10"),
+]
+
+
+def _time(ns: int) -> str:
+    return f"fromUnixTimestamp64Nano({ns})"
+
+
+def _values(row: Sequence[Any]) -> str:
+    return f"({', '.join(value if type(value) is str else str(value) for value in row)})"
+
+
+def _text(value: str) -> str:
+    return f"'{value}'"
+
+
+def _exact(value: str) -> str:
+    return f"toDecimal128('{value}', 18)"
+
+
+def _trade(row: tuple[Any, ...]) -> list[Any]:
+    r, symbol, venue, seconds, trade_id, price, quantity, side, flags = row
+    event, received = _time(at(seconds)), _time(at(seconds) + 5_000_000)
+    return [
+        *(r, 0, 0, _text(symbol), _text(venue), event, received, trade_id),
+        *(_exact(price), _exact(quantity), _text(side), flags),
+    ]
+
+
+def _quote(row: tuple[Any, ...]) -> list[Any]:
+    r, symbol, venue, seconds, update_id, *sides = row
+    received = _time(at(seconds))
+    return [
+        *(r, 0, 0, _text(symbol), _text(venue), "NULL", received, update_id),
+        *(_exact(value) for value in sides),
+        0,
+    ]
+
+
+def _bar(row: tuple[Any, ...]) -> list[Any]:
+    r, symbol, venue, interval_s, seconds, revision, *values = row
+    exact = [_exact(value) for value in values[:7]]
+    ids = [max(0, value) for value in values[7:10]]
+    return [
+        *(r, 0, 7, _text(symbol), _text(venue), interval_s, _time(at(seconds)), revision),
+        *(exact[:4] + exact[4:7] + ids + [values[10]]),
+    ]
+
+
+def _price(row: tuple[Any, ...]) -> list[Any]:
+    r, pair, seconds, *values = row
+    exact = [_exact(value) for value in values[:9]]
+    venues = [_text(value) for value in values[9:13]]
+    return [r, 0, 7, _text(pair), _text("24h"), _time(at(seconds)), *exact, *venues, *values[13:]]
+
+
+async def fill(stores: Stores) -> None:
+    """Insert everything, and say how far every table is."""
+    tables = (("trades", _TRADES, _trade), ("quotes", _QUOTES, _quote))
+    derived = (("bars", _BARS, _bar), ("prices", _PRICES, _price))
+    for name, rows, form in (*tables, *derived):
+        values = ", ".join(_values(form(row)) for row in rows)
+        await stores.clickhouse.command(f"INSERT INTO {TABLES[name].physical} VALUES {values}")
+    for r, r_to, symbol, venue, base, status, tick in _INSTRUMENTS:
+        await stores.pool.execute(
+            f"INSERT INTO {TABLES['instruments'].physical} VALUES ($1, 0, 0, $3, $4, 'SPOT', $5,"
+            f" 'USDT', $6, -8, -8, {tick}, 0.00001, 5, $7, 'VENUE', $2)",
+            *(r, r_to, symbol, venue, base, status, T_NS),
+        )
+    for name in TABLES:
+        await reach(stores, name, END)
+
+
+async def reach(stores: Stores, name: str, root: int) -> None:
+    """Say that a table is complete up to `root`."""
+    await stores.pool.execute(
+        "INSERT INTO sink (t, log_uuid, epoch, position, floor, mark_root, mark_sequence,"
+        " roots_max, rows_max) VALUES ($1, 'log', 1, $2, 0, 0, 1, 1, 1)"
+        " ON CONFLICT (t) DO UPDATE SET position = excluded.position",
+        TABLES[name].physical,
+        root,
+    )

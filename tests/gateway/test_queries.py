@@ -1,0 +1,240 @@
+"""Questions and their answers, over real databases."""
+
+from typing import Any
+
+import pytest
+
+from tidemill.tests.gateway.asking import Client
+from tidemill.tests.gateway.market import END, T_NS, at
+
+pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="session")]
+
+
+async def test_trades_are_the_newest_by_position_not_by_time(client: Client) -> None:
+    found = await client.data("trades/BTCUSDT")
+    assert found["symbol"] == "BTCUSDT"
+    assert [trade["r"] for trade in found["trades"]] == [70, 60, 12, 11, 10]
+
+
+async def test_a_trade_is_as_the_reference_has_it_with_exact_numbers_as_text(
+    client: Client,
+) -> None:
+    found = await client.data("trades/BTCUSDT", venue="BINANCE", limit=1)
+    assert found["trades"] == [
+        {
+            "id": 3,
+            "price": "61836",
+            "qty": "0.000000000000000001",
+            "quoteQty": "0.000000000000061836",
+            "time": at(0.5) // 1_000_000,
+            "isBuyerMaker": False,
+            "symbol": "BTCUSDT",
+            "venue": "BINANCE",
+            "aggressor_side": "BUYER",
+            "ts_event": at(0.5),
+            "ts_recv": at(0.5) + 5_000_000,
+            "r": 60,
+            "i": 0,
+            "flags": ["FILLED"],
+        }
+    ]
+    told = await client.as_of("trades/BTCUSDT", venue="BINANCE", limit=1)
+    assert told["flags"] == ["FILLED"]
+
+
+@pytest.mark.parametrize("name", ["BTC-USDT", "BTC/USDT", "BTC%2FUSDT"])
+async def test_a_pair_means_its_instruments_at_all_venues(client: Client, name: str) -> None:
+    found = await client.data(f"trades/{name}")
+    assert {trade["venue"] for trade in found["trades"]} == {"BINANCE", "BINANCE_US"}
+
+
+@pytest.mark.parametrize(
+    "window",
+    [
+        {"from_": "2024-08-08T12:00:02Z", "to": "2024-08-08T12:00:03.000000001Z"},
+        {"from_": str(at(2)), "to": str(at(3) + 1)},
+        {"from_": "2024-08-08T14:00:02+02:00", "to": "2024-08-08 12:00:03.000000001"},
+    ],
+)
+async def test_a_window_of_event_time_takes_its_beginning_and_not_its_end(
+    client: Client, window: dict[str, str]
+) -> None:
+    found = await client.data("trades/BTCUSDT", **window)
+    assert [trade["id"] for trade in found["trades"]] == [77, 2]
+
+
+async def test_candles_are_oldest_first_with_the_last_revision_of_each(client: Client) -> None:
+    found = await client.data("candles/BTCUSDT", timeframe="1m", limit=3)
+    assert [(c["ts_open"], c["revision"], c["high"]) for c in found] == [
+        (at(60), 1, "200"),
+        (at(120), 0, "112"),
+        (at(180), 0, "113"),
+    ]
+    assert found[0]["flags"] == ["LATE"] and found[1]["flags"] == ["GAP"]
+    assert (found[0]["ts_close"], found[0]["volume"]) == (at(120), "3")
+
+
+async def test_the_flags_of_rows_are_told_with_the_position(client: Client) -> None:
+    assert (await client.as_of("candles/BTCUSDT", limit=3))["flags"] == ["GAP", "LATE"]
+    assert (await client.as_of("candles/BTCUSDT", limit=1))["flags"] == []
+
+
+async def test_candles_of_the_past_have_the_revision_of_then(client: Client) -> None:
+    found = await client.data("candles/BTCUSDT", as_of="49", from_=str(at(60)), to=str(at(61)))
+    assert [(c["revision"], c["high"]) for c in found] == [(0, "111")]
+
+
+async def test_candles_of_another_venue_and_timeframe(client: Client) -> None:
+    us = await client.data("candles/BTCUSDT", venue="BINANCE_US")
+    assert [c["close"] for c in us] == ["105"]
+    hour = await client.data("candles/BTC-USDT", timeframe="1h")
+    assert [(c["timeframe"], c["trades"]) for c in hour] == [("1h", 70)]
+
+
+async def test_a_timeframe_that_is_not_made_is_refused_and_names_those_that_are(
+    client: Client,
+) -> None:
+    answer = await client.get("candles/BTCUSDT", timeframe="3m")
+    assert answer.status_code == 400
+    error = answer.json()["error"]
+    assert error["code"] == "VALIDATION_ERROR"
+    (one,) = error["details"]["errors"]
+    assert one["path"] == "query.timeframe"
+    assert one["message"] == "3m is not made here; there are 1s, 1m, 5m, 15m, 1h, 4h, 1d"
+
+
+async def test_a_quote_has_the_best_prices_and_the_last_trade_of_its_venue(
+    client: Client,
+) -> None:
+    quote = await client.data("quote/BTCUSDT")
+    assert (quote["venue"], quote["bid"], quote["ask"]) == ("BINANCE", "61838", "61838.01")
+    assert (quote["price"], quote["ts_event"], quote["ts_recv"]) == ("61836", None, at(70))
+    us = await client.data("quote/BTCUSDT", venue="BINANCE_US")
+    assert (us["bid"], us["bidVolume"], us["price"]) == ("61839", "3", "61841.5")
+
+
+async def test_a_quote_older_than_thirty_seconds_is_stale(client: Client) -> None:
+    assert (await client.data("quote/BTCUSDT", venue="BINANCE_US"))["flags"] == ["STALE"]
+    assert (await client.data("quote/BTCUSDT", venue="BINANCE"))["flags"] == []
+    then = await client.data("quote/BTCUSDT", venue="BINANCE_US", as_of="21")
+    assert then["flags"] == []
+
+
+async def test_an_empty_side_of_a_book_has_no_price(client: Client) -> None:
+    quote = await client.data("quote/ETHUSDT")
+    assert (quote["bid"], quote["ask"]) == (None, "2450.6")
+
+
+async def test_the_aggregated_price_divides_exactly_and_says_who(client: Client) -> None:
+    price = await client.data("aggregated/BTCUSDT", as_of="40")
+    assert price["vwap"] == "61837.666666666666666667"  # 185513 / 3, half to even at 18 decimals
+    assert price["avg_price"] == "61838.815"
+    assert price["max_spread_percent"] == "0.003864961167165766"
+    assert price["max_spread_exchange_high"] == "BINANCE_US"
+    assert price["max_spread_exchange_low"] == "BINANCE"
+    assert price["exchanges_count"] == 2
+    assert (price["best_bid"], price["best_bid_exchange"]) == ("61839", "BINANCE_US")
+    assert (price["best_ask"], price["best_ask_exchange"]) == ("61837.63", "BINANCE")
+    assert price["prices"] == {"BINANCE": "61837.62", "BINANCE_US": "61840.01"}
+    assert (price["timestamp"], price["ts"]) == (at(20) // 1_000_000, at(20))
+
+
+async def test_a_venue_that_was_not_heard_for_thirty_seconds_has_no_price_of_now(
+    client: Client,
+) -> None:
+    price = await client.data("aggregated/BTC-USDT")
+    # The hole of r 60 was filled late, but what it tells happened 70 s before.
+    assert price["prices"] == {"BINANCE_US": "61841.5"}
+    assert (price["best_ask"], price["flags"]) == (None, ["PARTIAL"])
+
+
+async def test_more_than_one_aggregated_price_is_a_list_newest_first(client: Client) -> None:
+    found = await client.data("aggregated/BTCUSDT", limit=5)
+    assert [price["r"] for price in found] == [85, 40]
+
+
+async def test_a_comparison_sets_venues_side_by_side(client: Client) -> None:
+    found = await client.data("comparison/BTCUSDT")
+    assert found["exchanges"] == {
+        "BINANCE": {"price": "61836", "volume": "11", "available": False},
+        "BINANCE_US": {"price": "61841.5", "volume": "10", "available": True},
+    }
+    assert found["aggregated"] == {"vwap": "100", "avgPrice": "61841.5", "totalVolume": "10"}
+    assert found["spread"] == {
+        "percent": "0",
+        "highExchange": "BINANCE_US",
+        "lowExchange": "BINANCE_US",
+    }
+
+
+@pytest.mark.parametrize("path", ["symbols", "tickers"])
+async def test_symbols_are_those_that_trade(client: Client, path: str) -> None:
+    assert await client.data(path) == ["BTCUSDT", "ETHUSDT"]
+    assert await client.data(path, venue="BINANCE_US") == ["BTCUSDT"]
+    assert await client.data(path, as_of="1") == ["BTCUSDT"]
+
+
+async def test_instruments_are_as_defined_at_the_position(client: Client) -> None:
+    def ticks(page: dict[str, Any]) -> dict[str, str]:
+        return {item["id"]: item["tick_size"] for item in page["items"]}
+
+    now = await client.data("instruments", pair="BTC-USDT")
+    then = await client.data("instruments", pair="BTC/USDT", as_of="44")
+    assert ticks(now) == {"BTCUSDT.BINANCE": "0.1", "BTCUSDT.BINANCE_US": "0.01"}
+    assert ticks(then) == {"BTCUSDT.BINANCE": "0.01", "BTCUSDT.BINANCE_US": "0.01"}
+
+
+async def test_instruments_come_in_pages(client: Client) -> None:
+    first = await client.data("instruments", limit=3)
+    assert (first["total"], first["hasNext"], len(first["items"])) == (4, True, 3)
+    last = await client.data("instruments", limit=3, page=2)
+    assert (last["hasNext"], [item["symbol"] for item in last["items"]]) == (False, ["XRPUSDT"])
+    beyond = await client.data("instruments", limit=3, page=9)
+    assert (beyond["total"], beyond["hasNext"], beyond["items"]) == (4, False, [])
+    halted = await client.data("instruments", status="HALTED")
+    assert [item["id"] for item in halted["items"]] == ["XRPUSDT.BINANCE"]
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        ("quote/XRPUSDT", "QUOTE_NOT_FOUND"),
+        ("quote/NOSUCH", "SYMBOL_NOT_FOUND"),
+        ("trades/NOSUCH", "SYMBOL_NOT_FOUND"),
+        ("candles/NO-SUCH", "SYMBOL_NOT_FOUND"),
+        ("candles/BTCUSDT-PERP", "SYMBOL_NOT_FOUND"),
+        ("aggregated/NOSUCH", "SYMBOL_NOT_FOUND"),
+        ("aggregated/ETHUSDT", "NO_DATA"),
+        ("comparison/XRPUSDT", "NO_DATA"),
+        ("nothing", "NOT_FOUND"),
+    ],
+)
+async def test_what_is_not_there_is_404_with_its_code(client: Client, path: str, code: str) -> None:
+    assert await client.error(path) == (404, code)
+
+
+async def test_a_symbol_of_one_venue_is_not_found_at_another(client: Client) -> None:
+    assert await client.error("candles/ETHUSDT", venue="BINANCE_US") == (404, "SYMBOL_NOT_FOUND")
+    assert await client.error("trades/ETHUSDT", venue="KRAKEN") == (404, "SYMBOL_NOT_FOUND")
+
+
+async def test_an_instrument_without_trades_has_an_empty_list(client: Client) -> None:
+    assert await client.data("trades/XRPUSDT") == {"symbol": "XRPUSDT", "trades": []}
+    assert await client.data("candles/ETHUSDT") == []
+
+
+async def test_every_answer_says_its_position_and_nothing_beyond_it_shows(client: Client) -> None:
+    told = await client.as_of("trades/BTCUSDT")
+    assert told == {
+        "r": END,
+        "time": at(70),
+        "time_iso": "2024-08-08T12:01:10.000000000Z",
+        "version": 1,
+        "flags": ["FILLED"],
+    }
+    assert T_NS < told["time"]
+    every = ("trades", "candles", "quote", "aggregated", "comparison")
+    for path in (*(f"{one}/BTCUSDT" for one in every), "symbols", "instruments"):
+        answer = await client.get(path)
+        assert answer.json()["meta"]["as_of"]["r"] == END
+        assert "99999" not in answer.text and f'"r":{END + 1}' not in answer.text

@@ -1,0 +1,116 @@
+"""Positions: as_of asks the past, min_seq waits, and a reader never sees half of an insert."""
+
+import asyncio
+import time
+
+import pytest
+
+from tidemill.tests.gateway.asking import Client, client_of
+from tidemill.tests.gateway.market import END, at, reach
+from tidemill.tests.projections.stores import Stores
+
+pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="session")]
+
+
+async def test_the_past_is_the_same_question_with_a_smaller_position(client: Client) -> None:
+    found = await client.data("trades/BTCUSDT", as_of="11")
+    assert [trade["r"] for trade in found["trades"]] == [11, 10]
+    told = await client.as_of("trades/BTCUSDT", as_of="11")
+    assert (told["r"], told["time"]) == (11, at(2) + 5_000_000)
+
+
+async def test_nothing_was_known_at_the_beginning(client: Client) -> None:
+    assert await client.error("trades/BTCUSDT", as_of="0") == (404, "SYMBOL_NOT_FOUND")
+    assert await client.error("quote/BTCUSDT", as_of="19") == (404, "QUOTE_NOT_FOUND")
+    told = await client.as_of("trades/BTCUSDT", as_of="5")
+    assert (told["time"], told["time_iso"]) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("moment", "root"),
+    [
+        ("2024-08-08T12:00:00.504999999Z", 0),
+        ("2024-08-08T12:00:00.505Z", 60),  # the hole's trade: received then, says market.py
+        (str(at(10)), 60),
+        ("2024-08-08T12:01:05.004999999", 60),
+        ("2024-08-08T14:01:05.005+02:00", 70),
+        (str(at(70)), 80),
+        ("2030-01-01", 80),
+    ],
+)
+async def test_a_time_is_the_greatest_position_received_up_to_then(
+    client: Client, moment: str, root: int
+) -> None:
+    assert (await client.as_of("symbols", as_of=moment))["r"] == root
+
+
+async def test_a_later_as_of_answers_as_of_now_would_have_then(client: Client) -> None:
+    now = await client.get("candles/BTCUSDT")
+    then = await client.get("candles/BTCUSDT", as_of=str(END))
+    assert now.json()["data"] == then.json()["data"]
+    assert now.json()["meta"] == then.json()["meta"]
+
+
+async def test_min_seq_that_is_reached_answers_at_once(client: Client) -> None:
+    assert (await client.as_of("trades/BTCUSDT", min_seq=END))["r"] == END
+
+
+@pytest.mark.parametrize("asked", [{"min_seq": END + 1}, {"as_of": str(END + 1)}])
+async def test_a_position_that_is_not_reached_in_time_is_503_with_a_code(
+    client: Client, asked: dict[str, str]
+) -> None:
+    began = time.monotonic()
+    answer = await client.get("candles/BTCUSDT", **asked)
+    assert 0.4 < time.monotonic() - began < 3
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "TIMEOUT")
+    assert answer.headers["retry-after"] == "1"
+    assert "bars" in answer.json()["error"]["message"]
+
+
+async def test_min_seq_waits_for_every_table_of_the_question(market: Stores) -> None:
+    async with client_of(market, min_seq_timeout_s=20) as client:
+        try:
+            await reach(market, "bars", END + 3)
+            asking = asyncio.create_task(client.as_of("candles/BTCUSDT", min_seq=END + 2))
+            await asyncio.sleep(0.3)
+            assert not asking.done()
+            await reach(market, "instruments", END + 2)
+            assert (await asking)["r"] == END + 2
+        finally:
+            await reach(market, "bars", END)
+            await reach(market, "instruments", END)
+
+
+async def test_a_table_that_was_never_built_is_said_to_be_missing(market: Stores) -> None:
+    await market.pool.execute("UPDATE active SET version = 2 WHERE name = 'prices'")
+    try:
+        async with client_of(market) as client:
+            answer = await client.get("aggregated/BTCUSDT")
+            assert (answer.status_code, answer.json()["error"]) == (
+                503,
+                {"code": "SERVICE_UNAVAILABLE", "message": "not built yet: prices"},
+            )
+            assert (await client.get("quote/BTCUSDT")).status_code == 200
+    finally:
+        await market.pool.execute("UPDATE active SET version = 1 WHERE name = 'prices'")
+
+
+async def test_the_active_version_answers_and_is_told(market: Stores) -> None:
+    await market.clickhouse.command("CREATE TABLE trades__v2 AS trades__v1")
+    await market.clickhouse.command(
+        "INSERT INTO trades__v2 SELECT * REPLACE(7 AS trade_id) FROM trades__v1 WHERE _r = 10"
+    )
+    insert = (
+        "INSERT INTO sink SELECT 'trades__v2', log_uuid, epoch, position, floor, mark_root,"
+        " mark_sequence, roots_max, rows_max FROM sink WHERE t = 'trades__v1'"
+    )
+    await market.pool.execute(insert)
+    await market.pool.execute("UPDATE active SET version = 2 WHERE name = 'trades'")
+    try:
+        async with client_of(market) as client:
+            assert [t["id"] for t in (await client.data("trades/BTCUSDT"))["trades"]] == [7]
+            assert (await client.as_of("trades/BTCUSDT"))["version"] == 2
+    finally:
+        await market.pool.execute("UPDATE active SET version = 1 WHERE name = 'trades'")
+        await market.pool.execute("DELETE FROM sink WHERE t = 'trades__v2'")
+        await market.clickhouse.command("DROP TABLE trades__v2 SYNC")
