@@ -131,6 +131,8 @@ class Shard:
                 elif until is not None and reader.pending == 0:
                     break
             await self._settle()
+            if until is not None and self.done < until:
+                await self._conclude(until)
             if self._writing is not None:
                 await self._writing
         finally:
@@ -169,6 +171,14 @@ class Shard:
             await self._snapshot()
         await asyncio.sleep(0)
 
+    async def _conclude(self, until: int) -> None:
+        """Say that everything up to `until` is done, though the last of it was not ours."""
+        last = await self._log.get(until)
+        if last is not None:
+            self.done = until
+            touched = {p for p, known in self.committed.items() if known.done < until}
+            await self._commit_all([], touched, last, self._out_from())
+
     def _out_from(self) -> int:
         return self._upstream.out_from if self._upstream is not None else 1
 
@@ -182,6 +192,8 @@ class Shard:
         self, made: list[Output], touched: set[int], last: Message, out_from: int
     ) -> None:
         """Commit outputs by partition; partitions that fit go into one atomic batch together."""
+        if not touched:
+            return
         by_partition: dict[int, list[Output]] = {p: [] for p in sorted(touched)}
         for output in made:
             by_partition[output.partition].append(output)
@@ -221,6 +233,7 @@ class Shard:
     async def _store(
         self, outputs: list[tuple[str, bytes]], checkpoints: list[port.Checkpoint]
     ) -> dict[str, int]:
+        """Store one batch; find out what became of an attempt whose answer was lost."""
         attempt = 0
         while True:
             try:
@@ -228,16 +241,26 @@ class Shard:
             except Unavailable as error:
                 attempt += 1
                 logger.warning("commit of graph %s is uncertain: %s", self.graph.name, error)
+            except Fenced:
+                if attempt == 0:
+                    raise  # otherwise it may be an earlier attempt of ours that landed late
             await self._back_off(attempt)
             try:
-                first = await self._out.last(checkpoints[0].subject)
+                found = await self._landed(checkpoints)
             except Unavailable:
                 continue
-            if first is not None and first.payload == checkpoints[0].payload:
-                found = [await self._out.last(checkpoint.subject) for checkpoint in checkpoints]
-                return {message.subject: message.sequence for message in found if message}
-            if (first.sequence if first else 0) != checkpoints[0].last:
-                raise Fenced(f"another owner committed {checkpoints[0].subject}")
+            if found is not None:
+                return found
+
+    async def _landed(self, checkpoints: list[port.Checkpoint]) -> dict[str, int] | None:
+        """Return the sequences of a batch that landed, None if it did not (yet). Raises Fenced."""
+        found = [await self._out.last(checkpoint.subject) for checkpoint in checkpoints]
+        first, wanted = found[0], checkpoints[0]
+        if first is not None and first.payload == wanted.payload:
+            return {message.subject: message.sequence for message in found if message}
+        if (first.sequence if first else 0) != wanted.last:
+            raise Fenced(f"another owner committed {wanted.subject}")
+        return None
 
     async def _back_off(self, attempt: int) -> None:
         limit = min(self._limits.retry_s_max, 0.05 * 2**attempt)
