@@ -248,6 +248,17 @@ def test_what_was_traded_leaves_the_window_minute_by_minute_after_24_hours() -> 
     assert seen == [(11, BarFlag.PARTIAL), (10, 0), (0, 0)]
 
 
+def test_a_late_trade_counts_within_1440_minutes_of_the_newest_and_not_before() -> None:
+    newest = T + 3 * DAY
+    log = Log(TWO)
+    log.trades(0, trade(newest, 1, 1))
+    for age in (1_439 * MINUTE, 1_439 * MINUTE + 1, 1_440 * MINUTE):
+        log.trades(0, (1, newest - age, 1, 10 if age == 1_439 * MINUTE else 100, 1, newest))
+    log.time(newest)
+    (price,) = prices(log)
+    assert whole(price, "volume") == 11
+
+
 def test_a_trade_of_the_day_that_comes_late_is_counted_but_is_not_the_last_price() -> None:
     log = Log(TWO)
     log.trades(0, trade(T + 600 * MINUTE, 200), (1, T, 100, 5, 1, T + 600 * MINUTE))
