@@ -62,15 +62,19 @@ class Consumer:
         self.broken = self.broken or reason
         self._wake()
 
-    async def open(self, config: dict[str, object]) -> None:
-        """Subscribe the inbox and create the consumer. Raises ApiError, Unavailable."""
+    async def open(self, config: dict[str, object]) -> int:
+        """Subscribe the inbox, create the consumer and return how many messages wait for it.
+
+        Raises ApiError, Unavailable.
+        """
         if not self._connection.connected:
             raise Unavailable("NATS is away")
         self._subscription = await self._connection.subscribe(f"{self._inbox}.*", self._on_message)
-        await self._connection.api(
+        info = await self._connection.api(
             f"CONSUMER.CREATE.{self._stream}.{self.name}",
             {"stream_name": self._stream, "config": config, "action": "create"},
         )
+        return int(info["num_pending"])
 
     async def request(self, room: bool) -> None:
         """Open pull requests while fewer than PULLS_OPEN_MAX are open and there is room."""

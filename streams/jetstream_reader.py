@@ -169,7 +169,7 @@ class JetStreamReader:
             "filter_subjects": list(self._filters),
         }
         try:
-            await consumer.open(config)
+            self._pending = await consumer.open(config)
         except BaseException:  # also when cancelled: the subscription must not stay
             await consumer.close()
             raise

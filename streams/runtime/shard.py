@@ -122,9 +122,7 @@ class Shard:
             await self.recover()
             reader = await self._log.read(self.done + 1, filters(self.partitions))
             while not (stop and stop.is_set()) and (until is None or self.done < until):
-                messages = await reader.pull(
-                    self._limits.batch_messages_max, self._limits.batch_bytes_max, 0.5
-                )
+                messages = await self._pull(reader)
                 self.lag = reader.pending
                 if messages:
                     await self._advance(messages)
@@ -143,6 +141,19 @@ class Shard:
                 await reader.close()
             if self._upstream is not None:
                 await self._upstream.close()
+
+    async def _pull(self, reader: port.Reader) -> list[Message]:
+        """Pull a batch; wait, however long, while LOG is away."""
+        attempt = 0
+        while True:
+            try:
+                return await reader.pull(
+                    self._limits.batch_messages_max, self._limits.batch_bytes_max, 0.5
+                )
+            except Unavailable as error:
+                attempt += 1
+                logger.warning("graph %s waits for LOG: %s", self.graph.name, error)
+            await self._back_off(attempt)
 
     async def _advance(self, messages: list[Message]) -> None:
         """Step a batch while the last commit is in flight, then commit it."""
@@ -390,9 +401,7 @@ class Shard:
         """Step the partitions that are owned already up to `r`, and commit what was not."""
         reader = await self._log.read(self.done + 1, filters(self.engine.partitions))
         while self.done < r:
-            messages = await reader.pull(
-                self._limits.batch_messages_max, self._limits.batch_bytes_max, 0.5
-            )
+            messages = await self._pull(reader)
             due = [message for message in messages if message.sequence <= r]
             if due:
                 await self._advance(due)

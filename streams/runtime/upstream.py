@@ -1,12 +1,13 @@
 """Records of other graphs, merged by rule 3: a root is stepped when its checkpoints say done."""
 
+import logging
 from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
 
 from tidemill.schemas import events, kinds
-from tidemill.schemas.errors import Unreadable
+from tidemill.schemas.errors import Unavailable, Unreadable
 from tidemill.schemas.events import Derived
 from tidemill.schemas.identifiers import ALL, PARTITIONS
 from tidemill.schemas.kinds import KINDS
@@ -18,6 +19,8 @@ from tidemill.streams.runtime.engine import Engine
 from tidemill.streams.runtime.graph import Graph, Processor
 from tidemill.streams.runtime.intake import NO_RECORDS, Column
 from tidemill.streams.subjects import DERIVED, Subject
+
+logger = logging.getLogger(__name__)
 
 PULL_MESSAGES, PULL_BYTES = 2_000, 8 << 20
 ROOTS = {kind: root for root, kind in DERIVED.items()}
@@ -91,10 +94,15 @@ class Upstream:
         self._next = out_from
 
     async def advance(self, r: int) -> None:
-        """Read until every root up to `r` is whole."""
+        """Read until every root up to `r` is whole; wait, however long, while OUT is away."""
         assert self._reader is not None
         while self._gate.done < r:
-            for message in await self._reader.pull(PULL_MESSAGES, PULL_BYTES, 1.0):
+            try:
+                messages = await self._reader.pull(PULL_MESSAGES, PULL_BYTES, 1.0)
+            except Unavailable as error:
+                logger.warning("graph %s waits for OUT: %s", self._graph.name, error)
+                continue
+            for message in messages:
                 self._next = message.sequence + 1
                 self._read(message)
 
