@@ -40,32 +40,32 @@ _QUOTES: list[tuple[Any, ...]] = [
     (80, "BTCUSDT", "BINANCE", 70, 501, "61838", "1", "61838.01", "2"),
     (END + 6, "BTCUSDT", "BINANCE", 100, 502, "1", "1", "2", "1"),
 ]
-# _r, symbol, venue, interval, opens in s, revision, open, high, low, close, volume, quote volume,
-# taker buy volume, trades, first id, last id, flags
+_MINUTES = {m: f"10{m} 11{m} 9{m} 10{m}.5 2 {200 + m} 1" for m in range(4)} | {
+    -1: "99 109 89 99.5 2 199 1",
+    -2: "98 108 88 98.5 2 198 1",
+    -3: "97 107 87 97.5 2 197 1",
+}
+_FIRST = "3 185513 123677.63 61840.01 61837.62 61839 3 61837.63 0.75"
+_SECOND = "7 432887.7 61841.5 61841.5 61841.5 61839 3 0 0"
+# _r, symbol, venue, interval, opens in s, revision; open, high, low, close, volume, quote volume,
+# taker buy volume; trades, first id, last id, flags
 _BARS: list[tuple[Any, ...]] = [
-    *[
-        (30 + m, "BTCUSDT", "BINANCE", 60, 60 * m, 0)
-        + (f"10{m}", f"11{m}", f"9{m}", f"10{m}.5", "2", f"{200 + m}", "1", 4, 10 * m, 10 * m + 3)
-        + (1 if m == 2 else 0,)
-        for m in range(-3, 4)
-    ],
-    (50, "BTCUSDT", "BINANCE", 60, 60, 1)
-    + ("101", "200", "91", "101.5", "3", "403", "1", 5, 10, 14, 2),
-    (51, "BTCUSDT", "BINANCE_US", 60, 0, 0)
-    + ("100", "110", "90", "105", "10", "1000", "5", 7, 1, 7, 0),
-    (52, "BTCUSDT", "BINANCE", 3600, 0, 0)
-    + ("100", "200", "90", "105", "10", "1000", "5", 70, 1, 70, 0),
-    (END + 7, "BTCUSDT", "BINANCE", 60, 60, 2) + ("1", "1", "1", "1", "1", "1", "1", 1, 1, 1, 0),
+    *(
+        (30 + m, "BTCUSDT", "BINANCE", 60, 60 * m, 0, _MINUTES[m], "4 1 4", m == 2)
+        for m in _MINUTES
+    ),
+    (50, "BTCUSDT", "BINANCE", 60, 60, 1, "101 200 91 101.5 3 403 1", "5 10 14", 2),
+    (51, "BTCUSDT", "BINANCE_US", 60, 0, 0, "100 110 90 105 10 1000 5", "7 1 7", 0),
+    (52, "BTCUSDT", "BINANCE", 3600, 0, 0, "100 200 90 105 10 1000 5", "70 1 70", 0),
+    (END + 7, "BTCUSDT", "BINANCE", 60, 60, 2, "1 1 1 1 1 1 1", "1 1 1", 0),
 ]
-# _r, pair, ts in s, volume, quote volume, sum of last prices, high, low, best bid and quantity,
-# best ask and quantity, high, low, bid and ask venue, venues, flags
+# _r, pair, ts in s; volume, quote volume, sum of last prices, high, low, best bid and quantity,
+# best ask and quantity; high, low, bid and ask venue; venues, flags
+_B, _U = "BINANCE", "BINANCE_US"
 _PRICES: list[tuple[Any, ...]] = [
-    (40, "BTC/USDT", 20, "3", "185513", "123677.63", "61840.01", "61837.62")
-    + ("61839", "3", "61837.63", "0.75", "BINANCE_US", "BINANCE", "BINANCE_US", "BINANCE", 2, 0),
-    (85, "BTC/USDT", 71, "7", "432887.7", "61841.5", "61841.5", "61841.5")
-    + ("61839", "3", "0", "0", "BINANCE_US", "BINANCE_US", "BINANCE_US", "", 1, 4),
-    (END + 8, "BTC/USDT", 99, "1", "1", "1", "1", "1")
-    + ("1", "1", "1", "1", "BINANCE", "BINANCE", "BINANCE", "BINANCE", 1, 0),
+    (40, "BTC/USDT", 20, _FIRST, (_U, _B, _U, _B), 2, 0),
+    (85, "BTC/USDT", 71, _SECOND, (_U, _U, _U, ""), 1, 4),
+    (END + 8, "BTC/USDT", 99, "1 1 1 1 1 1 1 1 1", (_B, _B, _B, _B), 1, 0),
 ]
 # _r, r_to, symbol, venue, base, status, tick size
 _INSTRUMENTS: list[tuple[Any, ...]] = [
@@ -113,20 +113,21 @@ def _quote(row: tuple[Any, ...]) -> list[Any]:
 
 
 def _bar(row: tuple[Any, ...]) -> list[Any]:
-    r, symbol, venue, interval_s, seconds, revision, *values = row
-    exact = [_exact(value) for value in values[:7]]
-    ids = [max(0, value) for value in values[7:10]]
+    r, symbol, venue, interval_s, seconds, revision, exact, counts, flags = row
     return [
         *(r, 0, 7, _text(symbol), _text(venue), interval_s, _time(at(seconds)), revision),
-        *(exact[:4] + exact[4:7] + ids + [values[10]]),
+        *(_exact(value) for value in exact.split()),
+        *(*counts.split(), int(flags)),
     ]
 
 
 def _price(row: tuple[Any, ...]) -> list[Any]:
-    r, pair, seconds, *values = row
-    exact = [_exact(value) for value in values[:9]]
-    venues = [_text(value) for value in values[9:13]]
-    return [r, 0, 7, _text(pair), _text("24h"), _time(at(seconds)), *exact, *venues, *values[13:]]
+    r, pair, seconds, exact, names, venues, flags = row
+    return [
+        *(r, 0, 7, _text(pair), _text("24h"), _time(at(seconds))),
+        *(_exact(value) for value in exact.split()),
+        *(*(_text(name) for name in names), venues, flags),
+    ]
 
 
 async def fill(stores: Stores) -> None:
