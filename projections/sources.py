@@ -194,8 +194,9 @@ class OutSource:
         if rows is None:
             return
         self._keep(frames[0].sequence, rows)
-        if sum(rows.bytes for _, rows in self._held) > self._buffer_bytes_max:
-            self._drop_newest()
+        while sum(rows.bytes for _, rows in self._held) > self._buffer_bytes_max:
+            if not self._drop_newest():
+                break
 
     def _keep(self, sequence: int, rows: Rows) -> None:
         """Hold the rows that are wanted; remember where those beyond the limit are."""
@@ -209,16 +210,17 @@ class OutSource:
         if wanted.any():
             self._held.append((sequence, rows if wanted.all() else rows.take(wanted)))
 
-    def _drop_newest(self) -> None:
-        """Keep the lower half of the roots that wait, at least one of them."""
+    def _drop_newest(self) -> bool:
+        """Keep the lower half of the roots that wait; return whether there was more than one."""
         roots = np.sort(np.concatenate([rows.array("_r") for _, rows in self._held]))
         limit = max(int(roots[len(roots) // 2]) - 1, int(roots[0]))
         if limit >= int(roots[-1]):
-            return
+            return False
         held, self._held = self._held, []
         self._limit = Mark(limit, self._limit.sequence if self._limit else self._next_sequence)
         for sequence, rows in held:
             self._keep(sequence, rows)
+        return True
 
     def _release(self) -> Batch | None:
         gate = self._gate.root

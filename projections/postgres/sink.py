@@ -72,9 +72,11 @@ class PostgresSink:
             self._mine,
         )
         self._mine = claimed.epoch
-        if claimed.position > identity.last:
+        # Asked after the position: the log may have grown since the first time.
+        end = (await self._log.identity()).last
+        if claimed.position > end:
             raise Regressed(
-                f"{self.table.physical} is at {claimed.position}, the log ends at {identity.last}"
+                f"{self.table.physical} is at {claimed.position}, the log ends at {end}"
             )
         self._step("claimed")
         return claimed
