@@ -120,7 +120,8 @@ class LogSource:
         assert self._reader is not None, "the source is not open"
         messages = await self._reader.pull(PULL_MESSAGES_MAX, PULL_BYTES_MAX, timeout_s)
         if not messages:
-            return None
+            done, self._done = self._done, max(self._done, await self._reader.complete())
+            return Batch(None, self._done) if self._done > done else None
         self._done = messages[-1].sequence
         rows = rows_of(self._table, [m for m in messages if m.subject != "time"])
         return Batch(rows, self._done)

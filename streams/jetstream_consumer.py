@@ -76,6 +76,12 @@ class Consumer:
         )
         return int(info["num_pending"])
 
+    async def drained(self) -> bool:
+        """Return whether the server has sent all that matches, and we have it. Raises ApiError."""
+        info = await self._connection.api(f"CONSUMER.INFO.{self._stream}.{self.name}")
+        delivered = int(info["delivered"]["consumer_seq"])
+        return int(info["num_pending"]) == 0 and delivered == self._sequence and not self.broken
+
     async def request(self, room: bool) -> None:
         """Open pull requests while fewer than PULLS_OPEN_MAX are open and there is room."""
         while room and not self.broken and len(self._pulls) < PULLS_OPEN_MAX:

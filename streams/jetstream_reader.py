@@ -118,6 +118,19 @@ class JetStreamReader:
         """See Reader.pending: what the server said last, and what waits here."""
         return self._pending + len(self._buffer)
 
+    async def complete(self) -> int:
+        """See Reader.complete."""
+        pulled = self._buffer[0].sequence - 1 if self._buffer else self._next - 1
+        consumer = self._consumer
+        if self._buffer or consumer is None or consumer.broken:
+            return pulled
+        end = (await self._log.identity()).last  # asked first: what comes later is not claimed
+        try:
+            drained = await consumer.drained()
+        except ApiError as error:
+            raise Unavailable(f"reading {self._log.name}: {error}") from error
+        return max(pulled, end) if drained and not self._buffer else pulled
+
     async def close(self) -> None:
         """See Reader.close."""
         self._closed = True

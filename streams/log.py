@@ -63,6 +63,14 @@ class Reader(Protocol):
         """Matching messages behind the last pulled one, as far as is known: the lag."""
         ...
 
+    async def complete(self) -> int:
+        """Return a sequence up to which every matching message was pulled, as the log says now.
+
+        It is the log's end where nothing waits, else that of the last message pulled (0 for none).
+        Raises Unavailable.
+        """
+        ...
+
     async def close(self) -> None:
         """Stop reading and free the server's side."""
         ...

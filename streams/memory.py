@@ -258,6 +258,11 @@ class MemoryReader:
         near = self._log.slice(self._next, self._next + _PENDING_COUNTED_MAX)
         return len(self._wanted(near)) + max(self._log.end - self._next - len(near), 0)
 
+    async def complete(self) -> int:
+        """See Reader.complete."""
+        self._check()
+        return self._next - 1
+
     async def close(self) -> None:
         """See Reader.close."""
         self._closed = True

@@ -207,7 +207,7 @@ class Engine:
             since = part.parked.get(slot, r)
             reason = f"its key is parked since r={since}" if since < r else f"no valid {run.kind}"
             partition = ALL if slot < 0 else int(self.keys.partitions[slot])
-            letters.append(Letter(r, int(row["i"]), partition, reason, since < r))
+            letters.append(Letter(r, int(row["i"]), partition, reason, since == r))
         return _without(run, bad) if bad.any() else run
 
     def _letters_of_poison(self, processor: Processor, poison: Sequence[Poison]) -> list[Letter]:
@@ -217,7 +217,7 @@ class Engine:
             whole = one.kind == "instrument" and processor.key == "instrument"
             if whole or one.kind in processor.reads:
                 mine.append(
-                    Letter(one.r, 0, one.partition, one.reason, False, one.subject, one.payload)
+                    Letter(one.r, 0, one.partition, one.reason, True, one.subject, one.payload)
                 )
                 if processor.poison == "park" and one.slot >= 0:
                     self.parts[processor.name].parked.setdefault(one.slot, one.r)
@@ -237,7 +237,7 @@ class Engine:
         part = self.parts[processor.name]
         letters.sort(key=lambda letter: (letter.r, letter.i))
         for letter in letters:
-            if letter.parked or (processor.name, letter.r) in self.skips:
+            if not letter.poison or (processor.name, letter.r) in self.skips:
                 continue
             if processor.poison == "halt":
                 raise Unreadable(f"{processor.name} halts at r={letter.r}: {letter.reason}")

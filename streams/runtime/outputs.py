@@ -34,15 +34,16 @@ class Output(NamedTuple):
 class Letter(NamedTuple):
     """A record, or a part of one, that a processor could not take.
 
-    `parked`: only because an earlier one parked its key. `subject` and `payload` are kept where the
-    bytes could not be read; otherwise LOG has them at `r`.
+    `poison`: it is not valid. Else its key is parked since an earlier one, or a step took it only
+    in part (a very late trade). `subject` and `payload` are kept where the bytes could not be read;
+    otherwise LOG has them at `r`.
     """
 
     r: int
     i: int
     partition: int
     reason: str
-    parked: bool
+    poison: bool
     subject: str = ""
     payload: bytes = b""
 

@@ -126,10 +126,10 @@ class Shard:
                 self.lag = reader.pending
                 if messages:
                     await self._advance(messages)
-                elif until is not None and reader.pending == 0:
+                elif until is not None and await self._complete(reader) >= until:
                     break
             await self._settle()
-            if until is not None and self.done < until:
+            if until is not None and not (stop and stop.is_set()):
                 await self._conclude(until)
             if self._writing is not None:
                 await self._writing
@@ -154,6 +154,13 @@ class Shard:
                 attempt += 1
                 logger.warning("graph %s waits for LOG: %s", self.graph.name, error)
             await self._back_off(attempt)
+
+    async def _complete(self, reader: port.Reader) -> int:
+        """Return up to where everything was pulled, as far as LOG can be asked."""
+        try:
+            return await reader.complete()
+        except Unavailable:
+            return 0
 
     async def _advance(self, messages: list[Message]) -> None:
         """Step a batch while the last commit is in flight, then commit it."""
@@ -187,7 +194,8 @@ class Shard:
         last = await self._log.get(until)
         if last is not None:
             self.done = until
-            touched = {p for p, known in self.committed.items() if known.done < until}
+        touched = {p for p, known in self.committed.items() if known.done < until}
+        if last is not None and touched:
             await self._commit_all([], touched, last, self._out_from())
 
     def _out_from(self) -> int:
@@ -203,8 +211,6 @@ class Shard:
         self, made: list[Output], touched: set[int], last: Message, out_from: int
     ) -> None:
         """Commit outputs by partition; partitions that fit go into one atomic batch together."""
-        if not touched:
-            return
         by_partition: dict[int, list[Output]] = {p: [] for p in sorted(touched)}
         for output in made:
             by_partition[output.partition].append(output)
@@ -405,7 +411,7 @@ class Shard:
             due = [message for message in messages if message.sequence <= r]
             if due:
                 await self._advance(due)
-            if len(due) < len(messages) or reader.pending == 0:
-                self.done = r
+            if len(due) < len(messages) or await self._complete(reader) >= r:
+                self.done = max(self.done, r)
         await reader.close()
         await self._settle()
