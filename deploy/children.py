@@ -1,6 +1,5 @@
 """The processes of a whole engine on one machine, for the supervisor to run."""
 
-import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
@@ -39,19 +38,6 @@ def answers(url: str) -> Callable[[], Awaitable[None]]:
     return probe
 
 
-def listens(port: int) -> Callable[[], Awaitable[None]]:
-    """Return a probe that passes when `port` takes connections."""
-
-    async def probe() -> None:
-        try:
-            _, writer = await asyncio.open_connection(LOOPBACK, port)
-        except OSError as error:
-            raise Unavailable(f"port {port}: {error}") from error
-        writer.close()
-
-    return probe
-
-
 def exchange(venue: str, port: int, symbols: Sequence[str], rate: float, seed: int) -> Child:
     """Return a simulated venue on `port`; `rate` in events a second and symbol."""
     return Child(
@@ -74,7 +60,7 @@ def environment(
         **named,
         "TIDEMILL_DATA_DIR": str(data_dir.absolute()),
         "TIDEMILL_FEEDS": orjson.dumps([feed.model_dump() for feed in feeds]).decode(),
-        "TIDEMILL_LIVE_URL": f"ws://{LOOPBACK}:{live_port}",
+        "TIDEMILL_LIVE_URL": f"ws://{LOOPBACK}:{live_port}/live",
     }
 
 
@@ -109,7 +95,12 @@ def roles(
             env,
             probe=answers(f"http://{LOOPBACK}:{queries_port}/health"),
         ),
-        role("live", ["live", *page, str(live_port)], env, probe=listens(live_port)),
+        role(
+            "live",
+            ["live", *page, str(live_port)],
+            env,
+            probe=answers(f"http://{LOOPBACK}:{live_port}/health"),
+        ),
     ]
     if env["TIDEMILL_FEEDS"] != "[]":
         children.append(role("feeds", ["feeds"], env, after=[*SERVERS, "time", *feeds_after]))
