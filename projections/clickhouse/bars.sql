@@ -30,5 +30,31 @@ SETTINGS non_replicated_deduplication_window = 1000,
     min_rows_to_fsync_after_merge = 1,
     min_compressed_bytes_to_fsync_after_merge = 1;
 
+CREATE VIEW IF NOT EXISTS bars__v1_latest AS
+SELECT
+    t.symbol AS symbol,
+    t.venue AS venue,
+    t.interval_s AS interval_s,
+    t.ts_open AS ts_open,
+    argMax(t._r, (t._r, t._i, t._n)) AS _r,
+    argMax(t._i, (t._r, t._i, t._n)) AS _i,
+    argMax(t._n, (t._r, t._i, t._n)) AS _n,
+    argMax(t.revision, (t._r, t._i, t._n)) AS revision,
+    argMax(t.open, (t._r, t._i, t._n)) AS open,
+    argMax(t.high, (t._r, t._i, t._n)) AS high,
+    argMax(t.low, (t._r, t._i, t._n)) AS low,
+    argMax(t.close, (t._r, t._i, t._n)) AS close,
+    argMax(t.volume, (t._r, t._i, t._n)) AS volume,
+    argMax(t.quote_volume, (t._r, t._i, t._n)) AS quote_volume,
+    argMax(t.taker_buy_volume, (t._r, t._i, t._n)) AS taker_buy_volume,
+    argMax(t.trade_count, (t._r, t._i, t._n)) AS trade_count,
+    argMax(t.first_trade_id, (t._r, t._i, t._n)) AS first_trade_id,
+    argMax(t.last_trade_id, (t._r, t._i, t._n)) AS last_trade_id,
+    argMax(t.flags, (t._r, t._i, t._n)) AS flags
+FROM bars__v1 AS t
+WHERE t._r <= {as_of:UInt64}
+GROUP BY t.symbol, t.venue, t.interval_s, t.ts_open;
+
 -- migrate:down
+DROP VIEW IF EXISTS bars__v1_latest;
 DROP TABLE IF EXISTS bars__v1;

@@ -46,13 +46,18 @@ class ClickHouse:
         self._client: Client | None = None
         self._connecting = asyncio.Lock()
 
-    async def insert(
-        self, sql: str, body: bytes, parameters: Mapping[str, Any], settings: Mapping[str, Any]
-    ) -> None:
-        """Send an INSERT whose data is `body`. Raises Fenced, Unavailable (outcome unknown)."""
+    async def insert(self, body: bytes, settings: Mapping[str, Any]) -> None:
+        """Send an INSERT: its text and its data in one. Raises Fenced, Unavailable (unknown).
+
+        By `raw_insert`, since `command` would read the data as text (it looks for SQL in it), and
+        as a view, since bytes would be sent again by the client itself after a lost connection: a
+        server that was killed may remember the token of rows that it has lost.
+        """
         await self._call(
-            lambda client: client.command(
-                sql, parameters=dict(parameters), data=body, settings=dict(settings)
+            lambda client: client.raw_insert(
+                table="",  # it is named in the text
+                insert_block=memoryview(body),  # type: ignore[arg-type] # any buffer is sent
+                settings=dict(settings),
             )
         )
 

@@ -23,6 +23,12 @@ ONE_BLOCK: Final[Mapping[str, Any]] = {
 """One insert is one block (a part in each partition that it touches), and answered when stored."""
 
 
+async def newest_epoch(clickhouse: ClickHouse, table: str) -> int:
+    """Return the epoch that the fence is at, 0 before the first."""
+    rows = await clickhouse.query("SELECT max(epoch) FROM fence WHERE t = {t:String}", {"t": table})
+    return int(rows[0][0])
+
+
 async def raise_fence(clickhouse: ClickHouse, table: str, epoch: int) -> None:
     """Let nobody with an older epoch insert. Raises Fenced when there is a newer one."""
     await clickhouse.command(
@@ -30,9 +36,9 @@ async def raise_fence(clickhouse: ClickHouse, table: str, epoch: int) -> None:
         {"t": table, "epoch": epoch},
         {"async_insert": 0},
     )
-    rows = await clickhouse.query("SELECT max(epoch) FROM fence WHERE t = {t:String}", {"t": table})
-    if rows[0][0] != epoch:
-        raise Fenced(f"{table} is fenced at epoch {rows[0][0]}, ours is {epoch}")
+    newest = await newest_epoch(clickhouse, table)
+    if newest != epoch:
+        raise Fenced(f"{table} is fenced at epoch {newest}, ours is {epoch}")
 
 
 async def drain(clickhouse: ClickHouse, table: str) -> None:
@@ -68,13 +74,13 @@ class FencedInsert:
         schema = table.input_schema.replace("\\", "\\\\").replace("'", "\\'")
         self._sql = (
             f"INSERT INTO {table.physical} SELECT * FROM input('{schema}')"
-            " WHERE throwIf((SELECT max(epoch) FROM fence WHERE t = {t:String})"
-            " != {epoch:UInt64}, 'FENCED') = 0 FORMAT Native"
-        )
+            f" WHERE throwIf((SELECT max(epoch) FROM fence WHERE t = '{table.physical}')"
+            f" != {epoch}, 'FENCED') = 0 FORMAT Native\n"
+        ).encode()
 
     def body(self, rows: Rows) -> bytes:
-        """Return the block that `send` takes."""
-        return encode(self._table.columns, rows)
+        """Return the statement with its block, as `send` takes it."""
+        return encode(self._table.columns, rows, self._sql)
 
     async def send(self, body: bytes, first: int, last: int, attempt: int = 0) -> None:
         """Insert the rows of roots `first` to `last`. Raises Fenced, Unavailable (unknown)."""
@@ -85,5 +91,4 @@ class FencedInsert:
             "log_comment": self._table.physical,
             "insert_deduplication_token": token,
         }
-        parameters = {"t": self._table.physical, "epoch": self._epoch}
-        await self._clickhouse.insert(self._sql, body, parameters, settings)
+        await self._clickhouse.insert(body, settings)

@@ -35,9 +35,9 @@ _NUMPY: dict[str, Any] = {
 }
 
 
-def encode(columns: Sequence[Column], rows: Rows) -> bytes:
-    """Write `rows` as one Native block of `columns`."""
-    parts = [_varint(len(columns)), _varint(rows.count)]
+def encode(columns: Sequence[Column], rows: Rows, head: bytes = b"") -> bytes:
+    """Write `rows` as one Native block of `columns`, after `head`."""
+    parts = [head, _varint(len(columns)), _varint(rows.count)]
     for column in columns:
         parts += [_text(column.name.encode()), _text(column.clickhouse.encode())]
         values = rows.columns[column.name]

@@ -32,5 +32,33 @@ SETTINGS non_replicated_deduplication_window = 1000,
     min_rows_to_fsync_after_merge = 1,
     min_compressed_bytes_to_fsync_after_merge = 1;
 
+CREATE VIEW IF NOT EXISTS prices__v1_latest AS
+SELECT
+    t.pair AS pair,
+    t.`window` AS `window`,
+    argMax(t._r, (t._r, t._i, t._n)) AS _r,
+    argMax(t._i, (t._r, t._i, t._n)) AS _i,
+    argMax(t._n, (t._r, t._i, t._n)) AS _n,
+    argMax(t.ts, (t._r, t._i, t._n)) AS ts,
+    argMax(t.volume, (t._r, t._i, t._n)) AS volume,
+    argMax(t.quote_volume, (t._r, t._i, t._n)) AS quote_volume,
+    argMax(t.last_price_sum, (t._r, t._i, t._n)) AS last_price_sum,
+    argMax(t.high_price, (t._r, t._i, t._n)) AS high_price,
+    argMax(t.low_price, (t._r, t._i, t._n)) AS low_price,
+    argMax(t.best_bid, (t._r, t._i, t._n)) AS best_bid,
+    argMax(t.best_bid_quantity, (t._r, t._i, t._n)) AS best_bid_quantity,
+    argMax(t.best_ask, (t._r, t._i, t._n)) AS best_ask,
+    argMax(t.best_ask_quantity, (t._r, t._i, t._n)) AS best_ask_quantity,
+    argMax(t.high_venue, (t._r, t._i, t._n)) AS high_venue,
+    argMax(t.low_venue, (t._r, t._i, t._n)) AS low_venue,
+    argMax(t.best_bid_venue, (t._r, t._i, t._n)) AS best_bid_venue,
+    argMax(t.best_ask_venue, (t._r, t._i, t._n)) AS best_ask_venue,
+    argMax(t.venues, (t._r, t._i, t._n)) AS venues,
+    argMax(t.flags, (t._r, t._i, t._n)) AS flags
+FROM prices__v1 AS t
+WHERE t._r <= {as_of:UInt64}
+GROUP BY t.pair, t.`window`;
+
 -- migrate:down
+DROP VIEW IF EXISTS prices__v1_latest;
 DROP TABLE IF EXISTS prices__v1;

@@ -24,5 +24,25 @@ SETTINGS non_replicated_deduplication_window = 1000,
     min_rows_to_fsync_after_merge = 1,
     min_compressed_bytes_to_fsync_after_merge = 1;
 
+CREATE VIEW IF NOT EXISTS quotes__v1_latest AS
+SELECT
+    t.symbol AS symbol,
+    t.venue AS venue,
+    argMax(t._r, (t._r, t._i, t._n)) AS _r,
+    argMax(t._i, (t._r, t._i, t._n)) AS _i,
+    argMax(t._n, (t._r, t._i, t._n)) AS _n,
+    argMax(t.ts_event, (t._r, t._i, t._n)) AS ts_event,
+    argMax(t.ts_recv, (t._r, t._i, t._n)) AS ts_recv,
+    argMax(t.update_id, (t._r, t._i, t._n)) AS update_id,
+    argMax(t.bid_price, (t._r, t._i, t._n)) AS bid_price,
+    argMax(t.bid_quantity, (t._r, t._i, t._n)) AS bid_quantity,
+    argMax(t.ask_price, (t._r, t._i, t._n)) AS ask_price,
+    argMax(t.ask_quantity, (t._r, t._i, t._n)) AS ask_quantity,
+    argMax(t.flags, (t._r, t._i, t._n)) AS flags
+FROM quotes__v1 AS t
+WHERE t._r <= {as_of:UInt64}
+GROUP BY t.symbol, t.venue;
+
 -- migrate:down
+DROP VIEW IF EXISTS quotes__v1_latest;
 DROP TABLE IF EXISTS quotes__v1;

@@ -17,6 +17,7 @@ from tidemill.projections.clickhouse.client import ClickHouse
 from tidemill.projections.clickhouse.fenced import (
     FencedInsert,
     drain,
+    newest_epoch,
     newest_root,
     positions,
     raise_fence,
@@ -102,11 +103,9 @@ class ClickHouseSink:
     # Taking over: T1 to T4
 
     async def _take_over(self) -> Owned:
-        limits, name = self._limits, self.table.physical
-        identity = await self._log.identity()
-        claimed = await claim(
-            self._pool, name, identity.uuid, limits.roots_max, limits.rows_max, self._mine
-        )
+        name, identity = self.table.physical, await self._log.identity()
+        known = await newest_epoch(self._clickhouse, name)
+        claimed = await claim(self._pool, name, identity.uuid, self._limits, self._mine, known)
         self._mine = claimed.epoch
         self._step("claimed")
         await raise_fence(self._clickhouse, name, claimed.epoch)

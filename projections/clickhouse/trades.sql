@@ -23,5 +23,24 @@ SETTINGS non_replicated_deduplication_window = 1000,
     min_rows_to_fsync_after_merge = 1,
     min_compressed_bytes_to_fsync_after_merge = 1;
 
+CREATE VIEW IF NOT EXISTS trades__v1_latest AS
+SELECT
+    t.symbol AS symbol,
+    t.venue AS venue,
+    argMax(t._r, (t._r, t._i, t._n)) AS _r,
+    argMax(t._i, (t._r, t._i, t._n)) AS _i,
+    argMax(t._n, (t._r, t._i, t._n)) AS _n,
+    argMax(t.ts_event, (t._r, t._i, t._n)) AS ts_event,
+    argMax(t.ts_recv, (t._r, t._i, t._n)) AS ts_recv,
+    argMax(t.trade_id, (t._r, t._i, t._n)) AS trade_id,
+    argMax(t.price, (t._r, t._i, t._n)) AS price,
+    argMax(t.quantity, (t._r, t._i, t._n)) AS quantity,
+    argMax(t.aggressor_side, (t._r, t._i, t._n)) AS aggressor_side,
+    argMax(t.flags, (t._r, t._i, t._n)) AS flags
+FROM trades__v1 AS t
+WHERE t._r <= {as_of:UInt64}
+GROUP BY t.symbol, t.venue;
+
 -- migrate:down
+DROP VIEW IF EXISTS trades__v1_latest;
 DROP TABLE IF EXISTS trades__v1;

@@ -7,6 +7,7 @@ from typing import NamedTuple, TypeAlias
 
 import asyncpg
 
+from tidemill.projections.limits import Limits
 from tidemill.projections.postgres.errors import unavailable
 from tidemill.projections.postgres.sql import statement
 from tidemill.projections.sources import Mark
@@ -43,15 +44,21 @@ class Reading(NamedTuple):
 
 
 async def claim(
-    pool: Pool, table: str, log_uuid: str, roots_max: int, rows_max: int, mine: int | None
+    pool: Pool,
+    table: str,
+    log_uuid: str,
+    limits: Limits,
+    mine: int | None,
+    epoch_known: int = 0,
 ) -> Claim:
     """Take a sink over; nobody with an older epoch can write from here on.
 
-    `mine` is our epoch when it was ours before. Raises Fenced when it is not any more, Regressed
-    when the table was made of another log, Unavailable.
+    `mine` is our epoch when it was ours before; ours will be above `epoch_known`. Raises Fenced
+    when it is not ours any more, Regressed when the table was made of another log, Unavailable.
     """
+    spans = (limits.roots_max, limits.rows_max)
     with unavailable():
-        row = await pool.fetchrow(statement("claim"), table, log_uuid, roots_max, rows_max, mine)
+        row = await pool.fetchrow(statement("claim"), table, log_uuid, *spans, mine, epoch_known)
         if row is None:
             made_of = await pool.fetchval("SELECT log_uuid FROM sink WHERE t = $1", table)
             if made_of != log_uuid:

@@ -62,14 +62,8 @@ class PostgresSink:
 
     async def _claim(self) -> Claim:
         identity = await self._log.identity()
-        limits = self._limits
         claimed = await claim(
-            self._pool,
-            self.table.physical,
-            identity.uuid,
-            limits.roots_max,
-            limits.rows_max,
-            self._mine,
+            self._pool, self.table.physical, identity.uuid, self._limits, self._mine
         )
         self._mine = claimed.epoch
         # Asked after the position: the log may have grown since the first time.
@@ -83,20 +77,21 @@ class PostgresSink:
 
     async def _follow(self, claimed: Claim, backoff: Backoff) -> None:
         """Write every row of the source, batch by batch."""
-        position, told = claimed.position, time.monotonic()
+        position = done = claimed.position
+        told = time.monotonic()
         await self._source.open(position + 1, claimed.mark)
         async with self._connection() as connection:
             while True:
-                batch = await self._source.next(PULL_TIMEOUT_S)
-                if batch is None:
+                patience_s = PULL_TIMEOUT_S if done == position else self._limits.progress_s
+                batch = await self._source.next(patience_s)
+                rows = batch.rows if batch is not None else None
+                done = batch.done if batch is not None else done
+                due = done > position and time.monotonic() >= told + self._limits.progress_s
+                if rows is None and not due:
                     continue
-                quiet = batch.rows is None
-                if quiet and time.monotonic() < told + self._limits.progress_s:
-                    continue
-                await self._commit(
-                    connection, claimed, position, batch.done, self._source.mark, batch.rows
-                )
-                position, told = batch.done, time.monotonic()
+                mark = self._source.mark
+                await self._commit(connection, claimed, position, done, mark, rows)
+                position, told = done, time.monotonic()
                 self.metrics.position(position, self._source.lag)
                 backoff.reset()
 

@@ -254,3 +254,14 @@ async def test_rebuilding_a_table_gives_the_same_digest_whatever_the_blocks(
         await stores.clickhouse.command("TRUNCATE TABLE trades__v1")
         await stores.pool.execute("DELETE FROM sink")
     assert len(set(digests)) == 1
+
+
+async def test_a_postgres_that_was_lost_is_no_obstacle(stores: Stores) -> None:
+    log, _ = facts.logs()
+    await facts.append(log, facts.facts(200))
+    for _ in range(3):
+        await caught_up(stores, log, sink(stores, log))
+    await stores.pool.execute("DELETE FROM sink")
+    await facts.append(log, facts.facts(100, start=200))
+    await caught_up(stores, log, sink(stores, log))
+    await assert_exact(stores, log)
