@@ -20,8 +20,9 @@ from tidemill.gateway.queries.answer import (
 from tidemill.gateway.queries.clickhouse import Row
 from tidemill.gateway.queries.parameters import Asked, Symbol
 from tidemill.gateway.queries.problems import Problem
-from tidemill.gateway.queries.resolve import Instrument, bindings, instruments
+from tidemill.gateway.queries.resolve import Instrument, instruments
 from tidemill.gateway.queries.stores import Bound, Stores
+from tidemill.gateway.queries.venues import last_prices
 from tidemill.schemas.enums import BarFlag
 
 ROUTES = APIRouter()
@@ -49,19 +50,19 @@ class Aggregated(BaseModel):
     total_volume: str = Field(description="Of the fresh venues, in the window.")
     total_quote_volume: str
     max_spread_percent: str | None = Field(description="(high - low) / low x 100")
-    max_spread_exchange_high: str
-    max_spread_exchange_low: str
-    high_price: str
-    low_price: str
+    max_spread_exchange_high: str | None
+    max_spread_exchange_low: str | None
+    high_price: str | None
+    low_price: str | None
     exchanges_count: int
     best_bid: str | None
     best_bid_volume: str
-    best_bid_exchange: str
+    best_bid_exchange: str | None
     best_ask: str | None
     best_ask_volume: str
-    best_ask_exchange: str
+    best_ask_exchange: str | None
     prices: dict[str, str] | None = Field(
-        description="Last price of each venue that traded in the 30 s before; null in lists."
+        description="Last price of each fresh venue; null in lists."
     )
     flags: list[str]
     r: int
@@ -77,7 +78,7 @@ async def aggregated(
     """The newest price of a pair over its venues; the answer may be a second old."""
 
     async def find(stores: Stores) -> Answer:
-        bound = await stores.bind(asked, "prices", "trades", "instruments")
+        bound = await stores.bind(asked, "prices", "trades", "quotes", "instruments")
         found = await instruments(stores, bound, symbol)
         pair = found[0].pair
         rows = await stores.ask("aggregated", bound, {"pair": pair, "limit": asked.limit})
@@ -99,13 +100,11 @@ async def aggregated(
 async def _prices(
     stores: Stores, bound: Bound, found: list[Instrument], row: Row
 ) -> dict[str, str]:
-    """Return what each venue last traded at, as known when the row was made."""
+    """Return what each fresh venue had last traded at when the row was made."""
     then = Bound(row["r"], bound.tables, bound.version)
-    spot = [one for one in found if one.product == "SPOT"] or found
-    trades = await stores.newest("last_trades", then, bindings(spot), len(spot))
-    fresh = [trade for trade in trades if row["ns"] - trade["recv_ns"] <= FRESH_NS]
-    newest_last = sorted(fresh, key=lambda trade: (trade["venue"], trade["r"]))
-    return {trade["venue"]: trade["price"] for trade in newest_last}
+    spot = [one for one in found if one.product == "SPOT"]
+    prices = await last_prices(stores, then, spot, row["ns"])
+    return {one.venue: one.price for one in prices if one.fresh}
 
 
 def _item(row: Row, symbol: str) -> dict[str, Any]:
@@ -125,10 +124,10 @@ def _item(row: Row, symbol: str) -> dict[str, Any]:
         "total_volume": row["volume"],
         "total_quote_volume": row["quote_volume"],
         "max_spread_percent": ratio(EXACT.multiply(high - low, Decimal(100)), low),
-        "max_spread_exchange_high": row["high_venue"],
-        "max_spread_exchange_low": row["low_venue"],
-        "high_price": row["high_price"],
-        "low_price": row["low_price"],
+        "max_spread_exchange_high": row["high_venue"] or None,
+        "max_spread_exchange_low": row["low_venue"] or None,
+        "high_price": row["high_price"] if row["high_venue"] else None,
+        "low_price": row["low_price"] if row["low_venue"] else None,
         "exchanges_count": row["venues"],
         **_best(row),
         "prices": None,
@@ -143,5 +142,5 @@ def _best(row: Row) -> dict[str, Any]:
         venue = row[f"best_{side}_venue"]
         best[f"best_{side}"] = row[f"best_{side}"] if venue else None
         best[f"best_{side}_volume"] = row[f"best_{side}_quantity"]
-        best[f"best_{side}_exchange"] = venue
+        best[f"best_{side}_exchange"] = venue or None
     return best

@@ -1,6 +1,5 @@
 """A pair at each of its venues, side by side (F-013)."""
 
-import asyncio
 from decimal import Decimal
 from typing import Annotated, Any
 
@@ -8,12 +7,13 @@ from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 
-from tidemill.gateway.queries.answer import EXACT, FRESH_NS, Answer, Envelope, plain, ratio, respond
+from tidemill.gateway.queries.answer import EXACT, Answer, Envelope, plain, ratio, respond
 from tidemill.gateway.queries.clickhouse import Row
 from tidemill.gateway.queries.parameters import Asked, Symbol
 from tidemill.gateway.queries.problems import Problem
 from tidemill.gateway.queries.resolve import bindings, instruments
 from tidemill.gateway.queries.stores import Stores
+from tidemill.gateway.queries.venues import LastPrice, last_prices
 
 ROUTES = APIRouter()
 KEEP_S = 5.0
@@ -21,7 +21,7 @@ DAY_NS = 86_400_000_000_000
 
 
 class AtExchange(BaseModel):
-    """One venue: its last price, its volume of 24 hours, and whether it traded within 30 s."""
+    """One venue: its last price, its volume of 24 hours, and whether it is fresh (30 s)."""
 
     price: str
     volume: str
@@ -61,36 +61,36 @@ async def comparison(
     """Spot prices and volumes of a pair at every venue; the answer may be 5 s old."""
 
     async def find(stores: Stores) -> Answer:
-        bound = await stores.bind(asked, "bars", "trades", "instruments")
+        bound = await stores.bind(asked, "bars", "trades", "quotes", "instruments")
         pair = (await instruments(stores, bound, symbol))[0].pair
         found = [one for one in await instruments(stores, bound, pair) if one.product == "SPOT"]
-        trades, now_ns = await asyncio.gather(
-            stores.newest("last_trades", bound, bindings(found), len(found)), stores.time_of(bound)
-        )
-        if not trades or now_ns is None:
+        now_ns = await stores.time_of(bound)
+        prices = await last_prices(stores, bound, found, now_ns) if found and now_ns else []
+        if not prices or now_ns is None:
             raise Problem(404, "NO_DATA", f"no trade of {pair} up to r {bound.root}")
         day = {"from": now_ns - DAY_NS, "to": now_ns}
         volumes = await stores.ask("comparison", bound, {**bindings(found), **day})
-        return Answer(_compared(symbol, trades, volumes, now_ns), bound)
+        return Answer(_compared(symbol, prices, volumes, now_ns), bound)
 
     return await respond(request, asked, find, KEEP_S)
 
 
-def _compared(symbol: str, trades: list[Row], volumes: list[Row], now_ns: int) -> dict[str, Any]:
+def _compared(
+    symbol: str, last: list[LastPrice], volumes: list[Row], now_ns: int
+) -> dict[str, Any]:
     of = {(row["symbol"], row["venue"]): row for row in volumes}
     prices: dict[str, Decimal] = {}
     volume = quote_volume = Decimal(0)
     exchanges = {}
-    for trade in sorted(trades, key=lambda row: (row["venue"], row["r"])):
-        day = of.get((trade["symbol"], trade["venue"]), {"volume": "0", "quote_volume": "0"})
-        available = now_ns - trade["recv_ns"] <= FRESH_NS
-        exchanges[trade["venue"]] = {
-            "price": trade["price"],
+    for one in last:
+        day = of.get((one.symbol, one.venue), {"volume": "0", "quote_volume": "0"})
+        exchanges[one.venue] = {
+            "price": one.price,
             "volume": day["volume"],
-            "available": available,
+            "available": one.fresh,
         }
-        if available:
-            prices[trade["venue"]] = Decimal(trade["price"])
+        if one.fresh:
+            prices[one.venue] = Decimal(one.price)
             volume = EXACT.add(volume, Decimal(day["volume"]))
             quote_volume = EXACT.add(quote_volume, Decimal(day["quote_volume"]))
     return {

@@ -37,21 +37,28 @@ class Positions:
         self._pool, self._timeout_s = pool, timeout_s
         self._readings: Readings = {}
         self._read_at = float("-inf")
-        self._reading = asyncio.Lock()
+        self._flight: asyncio.Task[Readings] | None = None
 
     async def read(self, fresh_s: float = FRESH_S) -> Readings:
-        """Return what answers, by table, at most `fresh_s` old. Raises Unavailable."""
-        asked_at = time.monotonic()
-        async with self._reading:  # one question to Postgres for all that come together
-            if asked_at - self._read_at > fresh_s:
-                began = time.monotonic()
-                with unavailable():
-                    rows = await self._pool.fetch(statement("position"), list(TABLES))
-                self._readings = {
-                    row["name"]: Reading(row["t"], row["version"], row["position"]) for row in rows
-                }
-                self._read_at = began
+        """Return what answers, by table, at most `fresh_s` old. Raises Unavailable.
+
+        All who come while Postgres is asked share that answer, or that failure.
+        """
+        if time.monotonic() - self._read_at <= fresh_s:
             return self._readings
+        if self._flight is None or self._flight.done():
+            self._flight = asyncio.create_task(self._fetch())
+        return await asyncio.shield(self._flight)
+
+    async def _fetch(self) -> Readings:
+        began = time.monotonic()
+        with unavailable():
+            rows = await self._pool.fetch(statement("position"), list(TABLES))
+        self._readings = {
+            row["name"]: Reading(row["t"], row["version"], row["position"]) for row in rows
+        }
+        self._read_at = began
+        return self._readings
 
     async def reached(self, names: Sequence[str], min_root: int) -> Readings:
         """Return what answers once all tables of `names` are complete up to `min_root`.

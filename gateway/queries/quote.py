@@ -29,7 +29,7 @@ class Quote(BaseModel):
 
     symbol: str
     venue: str
-    price: str | None = Field(description="Of the newest trade there; null before the first.")
+    price: str | None = Field(description="Of the newest trade there, by event time; null if none.")
     bid: str | None = Field(description="null where that side of the book is empty")
     ask: str | None = Field(description="null where that side of the book is empty")
     bidVolume: str
@@ -58,7 +58,7 @@ async def quote(
         row = rows[0]
         same = [one for one in found if (one.symbol, one.venue) == (row["symbol"], row["venue"])]
         traded, now_ns = await asyncio.gather(
-            stores.newest("last_trades", bound, bindings(same), 1), stores.time_of(bound)
+            stores.newest("last_prices", bound, bindings(same), 1), stores.time_of(bound)
         )
         item = _item(row, traded[0] if traded else None)
         if now_ns is not None and now_ns - row["recv_ns"] > FRESH_NS:
@@ -72,7 +72,7 @@ def _item(row: Row, trade: Row | None) -> dict[str, Any]:
     return {
         "symbol": row["symbol"],
         "venue": row["venue"],
-        "price": trade["price"] if trade else None,
+        "price": trade["last_price"] if trade else None,
         "bid": row["bid_price"] if row["bid_quantity"] != "0" else None,
         "ask": row["ask_price"] if row["ask_quantity"] != "0" else None,
         "bidVolume": row["bid_quantity"],

@@ -47,7 +47,7 @@ function row(symbol, venue) {
   }
   cells.symbol.textContent = symbol;
   cells.venue.textContent = venue;
-  found = {id, symbol, venue, line, cells, shown: {}, updates: 0};
+  found = {id, symbol, venue, line, cells, shown: {}, updates: 0, quoted: 0, barred: 0, priced: 0};
   line.addEventListener("click", () => choose(found));
   line.addEventListener("keydown", (event) => { if (event.key === "Enter") choose(found); });
   rows.set(id, found);
@@ -62,12 +62,16 @@ function show(found, name, text) {
 }
 
 function quoted(found, quote) {
+  if (quote.r < found.quoted) return;   // the state asked for is older than what came live
+  found.quoted = quote.r;
   show(found, "bid", quote.bid);
   show(found, "ask", quote.ask);
   found.line.classList.toggle("stale", Boolean(quote.flags?.includes("STALE")));
 }
 
 function barred(found, bar) {
+  if (bar.r < found.barred) return;
+  found.barred = bar.r;
   show(found, "close", bar.close);
   show(found, "volume", bar.volume);
   const change = (Number(bar.close) / Number(bar.open) - 1) * 100;
@@ -80,7 +84,7 @@ async function poll() {   // the state to begin with, and all there is without `
     try {
       const quote = (await ask(`quote/${found.symbol}`, {venue: found.venue})).data;
       quoted(found, quote);
-      if (quote.price !== null) show(found, "price", quote.price);
+      if (quote.price !== null && !found.priced) show(found, "price", quote.price);
       const [bar] = (await ask(`candles/${found.symbol}`, {venue: found.venue, limit: 1})).data;
       if (bar) barred(found, bar);
     } catch (error) {
@@ -128,7 +132,10 @@ function take(one) {
   found.updates += 1;
   const last = one.data[one.data.length - 1];
   if (one.channel === "quotes") quoted(found, last);
-  if (one.channel === "bars" && one.interval === "1s") show(found, "price", last.close);
+  if (one.channel === "bars" && one.interval === "1s") {
+    found.priced = one.r;
+    show(found, "price", last.close);
+  }
   if (one.channel === "bars" && one.interval === "1m") barred(found, last);
   if (one.channel === "bars" && found === chosen && one.interval === interval) {
     for (const bar of one.data) keep(bar);
@@ -149,7 +156,8 @@ function keep(bar) {
 }
 
 function subscribed(symbol, venue, every) {   // the position that the server is at from then on
-  return new Promise((resolve) => {
+  return new Promise((resolve, reject) => {
+    setTimeout(() => reject(new Error("no answer")), POLL_MS);
     waiting = (one) => {
       if (one.symbol !== symbol || one.venue !== venue || one.interval !== every) return false;
       waiting = null;
@@ -210,6 +218,7 @@ function draw() {
   if (!shown.length) {
     pen.fillStyle = color("dim");
     pen.fillText("No closed candle yet.", 12, 24);
+    $("hover").textContent = "";
     return;
   }
   const right = 78, bottom = 20, volumes = 60, plot = width - right, top = 8;
@@ -231,10 +240,10 @@ function draw() {
     pen.fillText(price.toFixed(decimals), plot + 6, y(price));
   }
   shown.forEach((bar, at) => {
-    const [open, top1, bottom1, close] = [bar.open, bar.high, bar.low, bar.close].map(Number);
+    const [open, highest, lowest, close] = [bar.open, bar.high, bar.low, bar.close].map(Number);
     const x = (at + 0.5) * step;
     pen.fillStyle = color(close >= open ? "up" : "down");
-    pen.fillRect(Math.round(x), y(top1), 1, Math.max(1, y(bottom1) - y(top1)));
+    pen.fillRect(Math.round(x), y(highest), 1, Math.max(1, y(lowest) - y(highest)));
     const from = y(Math.max(open, close));
     pen.fillRect(x - body / 2, from, body, Math.max(1, y(Math.min(open, close)) - from));
     pen.globalAlpha = 0.35;
@@ -266,9 +275,9 @@ function clock(ms) {
 }
 
 function tell(bar) {
-  const trades = bar.trades, when = new Date(bar.time).toISOString().replace(".000", "");
+  const when = new Date(bar.time).toISOString().replace(".000", "");
   $("hover").textContent = `${when}  open ${bar.open}  high ${bar.high}  low ${bar.low}`
-    + `  close ${bar.close}  volume ${bar.volume}  trades ${trades}`
+    + `  close ${bar.close}  volume ${bar.volume}  trades ${bar.trades}`
     + (bar.revision ? `  revision ${bar.revision}` : "") + `  r ${bar.r}`;
 }
 

@@ -46,7 +46,8 @@ _MINUTES = {m: f"10{m} 11{m} 9{m} 10{m}.5 2 {200 + m} 1" for m in range(4)} | {
     -3: "97 107 87 97.5 2 197 1",
 }
 _FIRST = "3 185513 123677.63 61840.01 61837.62 61839 3 61837.63 0.75"
-_SECOND = "7 432887.7 61841.5 61841.5 61841.5 61839 3 0 0"
+_SECOND = "2 123680.02 61840.01 61840.01 61840.01 61839 3 0 0"
+_THIRD = "7 432887.7 123679.12 61841.5 61837.62 61838 1 61838.01 2"
 # _r, symbol, venue, interval, opens in s, revision; open, high, low, close, volume, quote volume,
 # taker buy volume; trades, first id, last id, flags
 _BARS: list[tuple[Any, ...]] = [
@@ -64,7 +65,8 @@ _BARS: list[tuple[Any, ...]] = [
 _B, _U = "BINANCE", "BINANCE_US"
 _PRICES: list[tuple[Any, ...]] = [
     (40, "BTC/USDT", 20, _FIRST, (_U, _B, _U, _B), 2, 0),
-    (85, "BTC/USDT", 71, _SECOND, (_U, _U, _U, ""), 1, 4),
+    (41, "BTC/USDT", 40.5, _SECOND, (_U, _U, _U, ""), 1, 12),
+    (85, "BTC/USDT", 71, _THIRD, (_U, _B, _B, _B), 2, 4),
     (END + 8, "BTC/USDT", 99, "1 1 1 1 1 1 1 1 1", (_B, _B, _B, _B), 1, 0),
 ]
 # _r, r_to, symbol, venue, base, status, tick size

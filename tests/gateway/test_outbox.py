@@ -59,7 +59,7 @@ async def test_one_message_is_bounded_and_the_rest_follows() -> None:
         outbox.put(update(TRADES, r, size=10_000))
     first = await taken(outbox)
     assert 20 < len(first) < 40
-    rest = []
+    rest: list[dict[str, Any]] = []
     while len(first) + len(rest) < 100:
         rest += await taken(outbox)
     assert [one["r"] for one in first + rest] == list(range(100))

@@ -108,7 +108,7 @@ async def test_a_quote_has_the_best_prices_and_the_last_trade_of_its_venue(
 ) -> None:
     quote = await client.data("quote/BTCUSDT")
     assert (quote["venue"], quote["bid"], quote["ask"]) == ("BINANCE", "61838", "61838.01")
-    assert (quote["price"], quote["ts_event"], quote["ts_recv"]) == ("61836", None, at(70))
+    assert (quote["price"], quote["ts_event"], quote["ts_recv"]) == ("61837.62", None, at(70))
     us = await client.data("quote/BTCUSDT", venue="BINANCE_US")
     assert (us["bid"], us["bidVolume"], us["price"]) == ("61839", "3", "61841.5")
 
@@ -139,31 +139,45 @@ async def test_the_aggregated_price_divides_exactly_and_says_who(client: Client)
     assert (price["timestamp"], price["ts"]) == (at(20) // 1_000_000, at(20))
 
 
-async def test_a_venue_that_was_not_heard_for_thirty_seconds_has_no_price_of_now(
+async def test_a_venue_that_was_not_heard_for_thirty_seconds_has_no_price(
     client: Client,
 ) -> None:
-    price = await client.data("aggregated/BTC-USDT")
-    # The hole of r 60 was filled late, but what it tells happened 70 s before.
-    assert price["prices"] == {"BINANCE_US": "61841.5"}
-    assert (price["best_ask"], price["flags"]) == (None, ["PARTIAL"])
+    price = await client.data("aggregated/BTC-USDT", as_of="41")  # at 40.5 s
+    assert price["prices"] == {"BINANCE_US": "61840.01"}  # quoted at 11 s; BINANCE at 10 s
+    assert (price["best_ask"], price["best_ask_exchange"]) == (None, None)
+    assert price["flags"] == ["PARTIAL", "STALE"]
+
+
+async def test_the_last_price_is_the_newest_by_event_time_and_a_quote_keeps_a_venue_fresh(
+    client: Client,
+) -> None:
+    price = await client.data("aggregated/BTCUSDT")
+    # The hole of r 60 was filled late: what it tells happened before r 11.
+    assert price["prices"] == {"BINANCE": "61837.62", "BINANCE_US": "61841.5"}
+    assert price["avg_price"] == "61839.56"
 
 
 async def test_more_than_one_aggregated_price_is_a_list_newest_first(client: Client) -> None:
     found = await client.data("aggregated/BTCUSDT", limit=5)
-    assert [price["r"] for price in found] == [85, 40]
+    assert [price["r"] for price in found] == [85, 41, 40]
 
 
 async def test_a_comparison_sets_venues_side_by_side(client: Client) -> None:
     found = await client.data("comparison/BTCUSDT")
     assert found["exchanges"] == {
-        "BINANCE": {"price": "61836", "volume": "11", "available": False},
+        "BINANCE": {"price": "61837.62", "volume": "11", "available": True},
         "BINANCE_US": {"price": "61841.5", "volume": "10", "available": True},
     }
-    assert found["aggregated"] == {"vwap": "100", "avgPrice": "61841.5", "totalVolume": "10"}
+    # Quote volumes 200 + 403 + 199 + 198 + 197 and 1000, over volumes 11 and 10.
+    assert found["aggregated"] == {
+        "vwap": "104.619047619047619048",
+        "avgPrice": "61839.56",
+        "totalVolume": "21",
+    }
     assert found["spread"] == {
-        "percent": "0",
+        "percent": "0.006274497627819441",
         "highExchange": "BINANCE_US",
-        "lowExchange": "BINANCE_US",
+        "lowExchange": "BINANCE",
     }
 
 
