@@ -114,3 +114,35 @@ async def test_the_active_version_answers_and_is_told(market: Stores) -> None:
         await market.pool.execute("UPDATE active SET version = 1 WHERE name = 'trades'")
         await market.pool.execute("DELETE FROM sink WHERE t = 'trades__v2'")
         await market.clickhouse.command("DROP TABLE trades__v2 SYNC")
+
+
+async def test_the_newest_rows_are_found_however_far_back_they_are(market: Stores) -> None:
+    """It looks near the end first, then further back, then everywhere."""
+    far = 10_000_000
+    tables = ("trades", "quotes", "instruments")
+    insert = (
+        "INSERT INTO trades__v1 SELECT * REPLACE(toUInt64({r:UInt64}) AS _r) FROM trades__v1"
+        " WHERE symbol = 'ETHUSDT' LIMIT 1"
+    )
+    for r in (far - 1, far - 1_000_000):
+        await market.clickhouse.command(insert, {"r": r})
+    for name in tables:
+        await reach(market, name, far)
+    try:
+        async with client_of(market) as client:
+            for limit, expected in (
+                (1, [far - 1]),
+                (2, [far - 1, far - 1_000_000]),
+                (3, [far - 1, far - 1_000_000, 13]),
+            ):
+                found = await client.data("trades/ETHUSDT", limit=limit)
+                assert [trade["r"] for trade in found["trades"]] == expected
+            assert (await client.data("quote/ETHUSDT"))["r"] == 22
+            told = await client.as_of("quote/ETHUSDT", as_of=str(far - 2_000_000))
+            assert (told["r"], told["time"]) == (far - 2_000_000, at(100))
+    finally:
+        await market.clickhouse.command(
+            "ALTER TABLE trades__v1 DELETE WHERE _r > 1000 SETTINGS mutations_sync = 1"
+        )
+        for name in tables:
+            await reach(market, name, END)

@@ -173,3 +173,14 @@ async def test_other_origins_may_ask_only_where_configured(market: Stores) -> No
 async def test_an_address_of_live_that_is_no_websocket_is_refused(market: Stores) -> None:
     with pytest.raises(ValueError, match="is no address"):
         create_app(settings_of(market, live_url="javascript:alert(1)"))
+
+
+async def test_a_port_that_is_taken_is_an_error_at_once(market: Stores) -> None:
+    taken = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
+    try:
+        port = taken.sockets[0].getsockname()[1]
+        with pytest.raises((OSError, RuntimeError)):
+            await asyncio.wait_for(serve("127.0.0.1", port, settings_of(market)), 10)
+    finally:
+        taken.close()
+        await taken.wait_closed()
