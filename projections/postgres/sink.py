@@ -9,7 +9,8 @@ from tidemill.projections.collected import PULL_TIMEOUT_S
 from tidemill.projections.limits import Backoff, Limits
 from tidemill.projections.metrics import Metrics
 from tidemill.projections.postgres.errors import unavailable
-from tidemill.projections.postgres.positions import Claim, Connection, Pool, claim
+from tidemill.projections.postgres.positions import Claim, Connection, claim
+from tidemill.projections.postgres.readings import Pool
 from tidemill.projections.postgres.sql import statement
 from tidemill.projections.postgres.write import prepare, write
 from tidemill.projections.rows import Rows, build

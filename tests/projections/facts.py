@@ -10,7 +10,11 @@ from tidemill.schemas.events import encode as encode_event
 from tidemill.schemas.events.instrument import InstrumentDefined
 from tidemill.schemas.frame import encode
 from tidemill.schemas.identifiers import ALL, PARTITIONS, pair, partition
-from tidemill.schemas.kinds import BAR, PRICE, QUOTE, TIME, TRADE
+from tidemill.schemas.kinds.bar import BAR
+from tidemill.schemas.kinds.price import PRICE
+from tidemill.schemas.kinds.quote import QUOTE
+from tidemill.schemas.kinds.time import TIME
+from tidemill.schemas.kinds.trade import TRADE
 from tidemill.streams import subjects
 from tidemill.streams.log import Checkpoint, Log
 from tidemill.streams.memory import MemoryLog

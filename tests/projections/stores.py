@@ -8,7 +8,7 @@ import asyncpg
 
 from tidemill.projections.clickhouse.client import ClickHouse
 from tidemill.projections.migrations import migrate
-from tidemill.projections.postgres.positions import Pool
+from tidemill.projections.postgres.readings import Pool
 from tidemill.projections.registry import TABLES
 from tidemill.tests.servers import RunningClickHouse, RunningPostgres
 

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from tidemill.projections.limits import Limits
-from tidemill.projections.postgres.positions import wait_for
+from tidemill.projections.postgres.readings import wait_for
 from tidemill.projections.registry import TABLES
 from tidemill.projections.runtime import Sink, digest, run, sinks, verify
 from tidemill.projections.verify import Step

@@ -8,7 +8,7 @@ import pytest
 
 from tidemill.projections.clickhouse.sink import ClickHouseSink
 from tidemill.projections.limits import Limits
-from tidemill.projections.postgres.positions import read, wait_for
+from tidemill.projections.postgres.readings import read, wait_for
 from tidemill.projections.registry import TABLES
 from tidemill.projections.runtime import verify
 from tidemill.projections.sources import source

@@ -96,7 +96,7 @@ def test_every_column_counts() -> None:
     for column in TRADES.columns:
         values = rows.columns[column.name]
         if isinstance(values, Text):
-            other: Text | np.ndarray = Text(values.codes, tuple(v + b"X" for v in values.values))  # type: ignore[type-arg]
+            other: Text | np.ndarray = Text(values.codes, tuple(v + b"X" for v in values.values))
         else:
             other = values.copy()
             raw = other.view(np.uint8)

@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 
 from tidemill.projections.limits import Limits
-from tidemill.projections.postgres.positions import read, wait_for
+from tidemill.projections.postgres.readings import read, wait_for
 from tidemill.projections.postgres.sink import PostgresSink
 from tidemill.projections.registry import TABLES
 from tidemill.projections.runtime import verify

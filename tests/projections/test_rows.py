@@ -1,5 +1,7 @@
 """Frames into rows, rows into ClickHouse's bytes and back, and the cutting of blocks."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -17,7 +19,7 @@ from tidemill.projections.tail import Tail, missing
 from tidemill.schemas import exact, kinds
 from tidemill.schemas.errors import Regressed, Unreadable
 from tidemill.schemas.frame import encode
-from tidemill.schemas.kinds import TRADE
+from tidemill.schemas.kinds.trade import TRADE
 from tidemill.tests.projections import facts
 
 TRADES, QUOTES, BARS, PRICES = (TABLES[n] for n in ("trades", "quotes", "bars", "prices"))
@@ -36,7 +38,7 @@ def rows(table: Table) -> Rows:
     return made
 
 
-def plain(some: Rows) -> dict[str, list[object]]:
+def plain(some: Rows) -> dict[str, list[Any]]:
     """Columns as Python values, names resolved."""
     return {
         name: [c.values[k] for k in c.codes.tolist()] if isinstance(c, Text) else c.tolist()
@@ -52,7 +54,7 @@ def test_a_trade_keeps_its_position_and_its_exact_values() -> None:
         for index, record in enumerate(frame.records):
             row = {name: values[at] for name, values in plain(made).items()}
             assert (row["_r"], row["_i"], row["_n"]) == (sequence, index, 0)
-            assert f"{row['symbol'].decode()}" == subject.split(".")[3]  # type: ignore[attr-defined]
+            assert f"{row['symbol'].decode()}" == subject.split(".")[3]
             price = exact.to_ints(made.array("price")[at : at + 1])[0]
             assert price == int(record["price"]) * 10 ** (18 + frame.price_exponent)
             assert row["trade_id"] == record["trade_id"]
@@ -121,9 +123,9 @@ def test_the_newest_of_each_key_is_what_a_loop_finds() -> None:
     values = plain(made)
     keys = list(zip(values["symbol"], values["venue"], strict=True))
     order = list(zip(values["_r"], values["_i"], strict=True))
-    best: dict[object, object] = {}
+    best: dict[Any, Any] = {}
     for key, at in zip(keys, order, strict=True):
-        best[key] = max(best.get(key, at), at)  # type: ignore[type-var] # tuples of int
+        best[key] = max(best.get(key, at), at)
     found = plain(newest(made, ("symbol", "venue"), ("_r", "_i", "_n")))
     assert (
         dict(
@@ -159,12 +161,12 @@ def test_blocks_are_whole_roots_within_the_limits(
 
 def positions(*at: tuple[int, int, int]) -> Rows:
     r, i, n = zip(*at, strict=True)
-    columns = {
+    columns: dict[str, Any] = {
         "_r": np.array(r, np.uint64),
         "_i": np.array(i, np.uint32),
         "_n": np.array(n, np.uint32),
     }
-    return Rows(len(at), dict(columns))
+    return Rows(len(at), {**columns})
 
 
 def test_exactly_the_missing_rows_are_found() -> None:
