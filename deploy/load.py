@@ -81,19 +81,27 @@ class Load:
         self.prices[which] = records["price"][-1]
         return records
 
-    def round(self, count: int) -> list[tuple[str, bytes]]:
-        """Return one frame of `count` trades of every instrument, and let their time pass."""
+    def records(self, count: int) -> list[Records]:
+        """Return `count` trades of every instrument, and let their time pass."""
         span = count * len(self.definitions) * 1_000_000_000 // self.rate
-        made = []
-        for which, definition in enumerate(self.definitions):
-            records = self._trades(which, count, span)
+        made = [self._trades(which, count, span) for which in range(len(self.definitions))]
+        self.ts += span
+        return made
+
+    def framed(self, made: list[Records]) -> list[tuple[str, bytes]]:
+        """Return trades of every instrument as a frame each, with its subject."""
+        facts = []
+        for definition, records in zip(self.definitions, made, strict=True):
             subject = subjects.md(
                 "trade", self.venue, definition.symbol, partition(definition.pair)
             )
-            sequence = int(self.next_id[which])
-            made.append((subject, frame.encode(TRADE, records, sequence, -8, -8)))
-        self.ts += span
-        return made
+            sequence = int(records["trade_id"][-1])
+            facts.append((subject, frame.encode(TRADE, records, sequence, -8, -8)))
+        return facts
+
+    def round(self, count: int) -> list[tuple[str, bytes]]:
+        """Return one frame of `count` trades of every instrument, and let their time pass."""
+        return self.framed(self.records(count))
 
     def facts(self, trades: int) -> Iterator[list[tuple[str, bytes]]]:
         """Yield about `trades` trades, a round at a time, with `time` and `status` between them."""
