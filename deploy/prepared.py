@@ -9,7 +9,7 @@ import asyncpg
 from tidemill.deploy.embedded.servers import ServerUrls, servers_on
 from tidemill.projections.clickhouse.client import ClickHouse
 from tidemill.projections.migrations import migrate
-from tidemill.projections.postgres.positions import Pool
+from tidemill.projections.postgres.readings import Pool
 from tidemill.projections.registry import TABLES
 from tidemill.streams.declarations import streams
 from tidemill.streams.jetstream_connection import connect

@@ -1,17 +1,20 @@
 """Captures into a log, the graph over it, and the digest of every table that follows."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from tidemill.deploy.graphs import graphs
 from tidemill.deploy.settings import GraphLayout
-from tidemill.projections.digest import Digest, Digester
+from tidemill.projections.digest import Digest
 from tidemill.projections.registry import TABLES
+from tidemill.projections.rows import Rows
+from tidemill.projections.runtime import only_newest
 from tidemill.projections.sources import Mark, source
 from tidemill.projections.table import Table
+from tidemill.projections.verify import digest_of
 from tidemill.schemas.errors import Regressed
 from tidemill.streams.appender import Appender
 from tidemill.streams.feeds.registry import venue_of
@@ -74,35 +77,33 @@ async def step(
             group.create_task(shard.run(until=last))
 
 
-async def digest(table: Table, log: Log, out: Log) -> Digest:
-    """Return the digest of a table as LOG and OUT make it, up to LOG's end."""
+async def made(table: Table, log: Log, out: Log) -> AsyncIterator[Rows]:
+    """Yield the rows of a table as LOG and OUT make it, up to LOG's end, in logical order."""
     identity = await log.identity()
     rows = source(table, log, out, identity.uuid)
-    digester = Digester(table)
     await rows.open(1, Mark(0, 1))
     done = 0
     try:
         while done < identity.last:
             batch = await rows.next(WAIT_S)
-            if batch is None:
-                if rows.lag == 0 and table.emitted_by is None:
-                    break
-                continue
-            done = batch.done
-            if batch.rows is not None:
-                digester.take(batch.rows)
+            if batch is not None:
+                done = batch.done
+                if batch.rows is not None:
+                    yield batch.rows
     finally:
         await rows.close()
-    return digester.digest(identity.last)
 
 
 async def digests(log: Log, out: Log) -> dict[str, Digest]:
     """Return the digest of every table of the registry, made from the streams alone."""
-    return {
-        name: await digest(table, log, out)
-        for name, table in TABLES.items()
-        if table.kind == "append"
-    }
+    found = {}
+    last = (await log.identity()).last
+    for name, table in TABLES.items():
+        rows = made(table, log, out)
+        if table.kind == "latest":
+            rows = only_newest(table, rows)
+        found[name] = await digest_of(table, rows, last)
+    return found
 
 
 def report(counts: Counts, tables: dict[str, Digest]) -> dict[str, Any]:

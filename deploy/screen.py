@@ -9,8 +9,8 @@ from rich.table import Table as Grid
 
 from tidemill.deploy.supervisor.child import Status
 from tidemill.projections.clickhouse.client import ClickHouse
-from tidemill.projections.postgres import positions
-from tidemill.projections.postgres.positions import Pool
+from tidemill.projections.postgres import readings
+from tidemill.projections.postgres.readings import Pool
 from tidemill.projections.registry import TABLES
 from tidemill.streams.log import Log
 
@@ -44,12 +44,12 @@ class Monitor:
     async def sample(self) -> Sample:
         """Take a sample. Raises Unavailable."""
         log = (await self.log.identity()).last
-        readings = await positions.read(self.pool, list(TABLES))
+        found = await readings.read(self.pool, list(TABLES))
         rows, lags = {}, {}
         for name, table in TABLES.items():
-            if name in readings:
-                rows[name] = await self._count(readings[name].table, table.database)
-                lags[name] = max(0, log - readings[name].as_of)
+            if name in found:
+                rows[name] = await self._count(found[name].table, table.database)
+                lags[name] = max(0, log - found[name].as_of)
         sample = Sample(
             time.monotonic(),
             log,

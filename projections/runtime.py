@@ -88,11 +88,12 @@ async def verify(
     else:
         made = derived_rows(table, steps, as_of)
     if table.kind == "latest":
-        made = _only_newest(table, made)
+        made = only_newest(table, made)
     return await compare(table, scan(table, clickhouse, pool, as_of), made, as_of)
 
 
-async def _only_newest(table: Table, made: AsyncIterator[Rows]) -> AsyncIterator[Rows]:
+async def only_newest(table: Table, made: AsyncIterator[Rows]) -> AsyncIterator[Rows]:
+    """Yield what a latest table keeps of the rows it is made of: the newest of each key."""
     kept: list[Rows] = []
     async for rows in made:
         if rows.count:

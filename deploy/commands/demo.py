@@ -28,7 +28,7 @@ from tidemill.deploy.screen import Monitor, drawn
 from tidemill.deploy.settings import FeedSettings
 from tidemill.deploy.supervisor.child import Child
 from tidemill.deploy.tables import database_digests
-from tidemill.projections.postgres import positions
+from tidemill.projections.postgres import readings
 from tidemill.projections.registry import TABLES
 from tidemill.schemas.errors import Unavailable
 from tidemill.streams.feeds.registry import ENDPOINTS
@@ -142,7 +142,7 @@ async def _summary(monitor: Monitor, urls: ServerUrls, url: str) -> dict[str, An
     say("feeds stopped; the tables catch up ...")
     last = (await monitor.log.identity()).last
     async with databases(urls) as (pool, _):
-        await positions.wait_for(pool, list(TABLES), last, CAUGHT_UP_S)
+        await readings.wait_for(pool, list(TABLES), last, CAUGHT_UP_S)
     digests = await database_digests(urls, last)
     tables = {name: {"rows": d.rows, "sha256": d.sha256} for name, d in digests.items()}
     trades, bars = digests["trades"].rows, digests["bars"].rows

@@ -10,7 +10,7 @@ from tidemill.deploy.commands.output import Exit, answer
 from tidemill.deploy.embedded.servers import ServerUrls, found_on
 from tidemill.deploy.prepared import databases, migrate_log
 from tidemill.deploy.roles.connections import streams
-from tidemill.projections.postgres import positions
+from tidemill.projections.postgres import readings
 from tidemill.projections.registry import TABLES
 from tidemill.schemas.errors import Unavailable
 
@@ -57,9 +57,9 @@ async def _engine(urls: ServerUrls) -> list[str]:
     ]
     async with streams(urls.nats_engine, "doctor") as opened, databases(urls) as (pool, _):
         last = (await opened.log.identity()).last
-        readings = await positions.read(pool, list(TABLES))
+        found = await readings.read(pool, list(TABLES))
         for name in TABLES:
-            behind = last - readings[name].as_of if name in readings else None
+            behind = last - found[name].as_of if name in found else None
             if behind is None:
                 wrong.append(f"table {name} was never filled: does the role projections run?")
             elif behind > LAG_MAX:

@@ -8,11 +8,11 @@ from tidemill.deploy.embedded.servers import servers_on
 from tidemill.deploy.prepared import databases
 from tidemill.deploy.roles.connections import streams
 from tidemill.deploy.settings import Missing
-from tidemill.deploy.tables import recomputed, scan
-from tidemill.projections.postgres import positions
+from tidemill.deploy.tables import steps
+from tidemill.projections import runtime
+from tidemill.projections.postgres.readings import read
 from tidemill.projections.registry import TABLES
 from tidemill.projections.table import Table
-from tidemill.projections.verify import compare, digest_of
 
 
 def chosen(names: tuple[str, ...]) -> list[Table]:
@@ -27,11 +27,11 @@ async def hash_tables(names: tuple[str, ...], data_dir: Path, json: bool) -> Exi
     """Print each table's digest at the position that answers queries."""
     hashes = {}
     async with servers_on(data_dir) as urls, databases(urls) as (pool, clickhouse):
-        readings = await positions.read(pool, [table.name for table in chosen(names)])
+        readings = await read(pool, [table.name for table in chosen(names)])
         for table in chosen(names):
             as_of = readings[table.name].as_of if table.name in readings else 0
-            rows = scan(table, pool, clickhouse, as_of)
-            hashes[table.name] = (await digest_of(table, rows, as_of)).sha256
+            digest = await runtime.digest(table, clickhouse, pool, as_of)
+            hashes[table.name] = digest.sha256
     answer({"tables": hashes}, json)
     return Exit.HELD
 
@@ -45,15 +45,17 @@ async def verify(names: tuple[str, ...], data_dir: Path, json: bool) -> Exit:
         streams(urls.nats_engine, "verify") as opened,
         databases(urls) as (pool, clickhouse),
     ):
-        readings = await positions.read(pool, [table.name for table in chosen(names)])
+        readings = await read(pool, [table.name for table in chosen(names)])
         for table in chosen(names):
             if table.name not in readings:
                 say(f"{table.name}: no sink has ever filled it")
                 equal = False
                 continue
             as_of = readings[table.name].as_of
-            live = scan(table, pool, clickhouse, as_of)
-            verdict = await compare(table, live, recomputed(table, opened.log, as_of), as_of)
+            derived = None
+            if table.emitted_by is not None:
+                derived = steps(table.emitted_by, opened.log, as_of)
+            verdict = await runtime.verify(table, opened.log, clickhouse, pool, as_of, derived)
             if verdict.reason:
                 say(f"{table.name}: {verdict.reason}")
             equal = equal and verdict.equal

@@ -8,6 +8,7 @@ from tidemill.deploy.load import Load
 from tidemill.deploy.roles.connections import streams
 from tidemill.deploy.settings import Settings
 from tidemill.schemas import kinds
+from tidemill.streams import crash_points
 from tidemill.streams.appender import Appender
 from tidemill.streams.feeds.live import ReceiveClock
 from tidemill.streams.log import Log
@@ -35,7 +36,10 @@ async def run(settings: Settings, rate: int) -> None:
         while True:
             missing = (now() - load.ts) * rate // 1_000_000_000 // INSTRUMENTS
             if missing > 0:
-                await appender.append(load.round(min(missing, load.per_frame)))
+                made = load.round(min(missing, load.per_frame))
+                crash_points.reach("load.append.storing")
+                await appender.append(made)
+                crash_points.reach("load.append.stored")
             if now() - status_at >= STATUS_S * 1e9:
                 status_at = now()
                 await appender.append([load.status()])

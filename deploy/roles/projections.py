@@ -1,13 +1,12 @@
 """The role projections: sinks of the named tables, or of all, each on its own."""
 
-import asyncio
 from collections.abc import Sequence
 
 import asyncpg
 
 from tidemill.deploy.roles.connections import streams
 from tidemill.deploy.settings import Missing, Settings
-from tidemill.deploy.tables import sinks
+from tidemill.projections import runtime
 from tidemill.projections.clickhouse.client import ClickHouse
 from tidemill.projections.registry import TABLES
 
@@ -21,10 +20,7 @@ async def run(settings: Settings, names: Sequence[str] = ()) -> None:
     tables = [TABLES[name] for name in names or TABLES]
     async with (
         streams(settings.nats_engine, "projections") as opened,
-        asyncpg.create_pool(settings.postgres, min_size=1, max_size=2 * len(tables)) as pool,
-        asyncio.TaskGroup() as group,
+        asyncpg.create_pool(settings.postgres, min_size=1, max_size=len(tables) + 2) as pool,
     ):
-        uuid = (await opened.log.identity()).uuid
         clickhouse = ClickHouse(settings.clickhouse)
-        for sink in sinks(tables, opened.log, opened.out, uuid, pool, clickhouse):
-            group.create_task(sink.run())
+        await runtime.run(await runtime.sinks(tables, opened.log, opened.out, clickhouse, pool))
