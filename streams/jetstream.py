@@ -13,7 +13,7 @@ from uuid import uuid4
 from nats.aio.msg import Msg
 
 from tidemill.schemas.errors import Fenced, Unavailable
-from tidemill.streams import batch
+from tidemill.streams import batch, crash_points
 from tidemill.streams.filters import Matcher, distinct, within
 from tidemill.streams.jetstream_connection import ApiError, Connection
 from tidemill.streams.jetstream_reader import JetStreamReader
@@ -43,6 +43,7 @@ class JetStreamLog:
         self._connection = connection
         self._subjects: list[str] = config["subjects"]
         self._taken = Matcher(self._subjects)
+        self._group = f"{connection.name}.batch"
 
     @classmethod
     async def open(cls, connection: Connection, name: str) -> "JetStreamLog":
@@ -100,7 +101,12 @@ class JetStreamLog:
                     headers["Nats-Batch-Commit"] = "1"
                 reply = opening if at == 1 else committing if at == last else ""
                 await self._connection.publish(subject, payload, headers, reply)
+                if at == last // 2 and crash_points.armed(half := f"{self._group}.half"):
+                    await self._connection.flush()
+                    crash_points.reach(half)
+            crash_points.reach(f"{self._group}.committing")
             answer = await self._connection.answer(self.name, committed, APPEND_TIMEOUT_S)
+            crash_points.reach(f"{self._group}.committed")
             if opened.done() and opened.exception() is None and opened.result().payload:
                 _acknowledged(opened.result().payload)  # why the batch could not begin
             return _acknowledged(answer.payload)

@@ -40,7 +40,8 @@ class ApiError(Exception):
 class Connection:
     """A connection that reconnects for ever. `epoch` counts the times that it was lost."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "tidemill") -> None:
+        self.name = name
         self.epoch = 0
         self.client = Client()
         self.error: Exception | None = None
@@ -95,6 +96,13 @@ class Connection:
     def connected(self) -> bool:
         """Whether the server is there, as far as is known."""
         return self.client.is_connected
+
+    async def flush(self) -> None:
+        """Return when the server has all that was sent. Raises Unavailable."""
+        try:
+            await self.client.flush()
+        except (OSError, nats.errors.Error) as error:
+            raise Unavailable(f"NATS: {error!r}") from error
 
     async def wait_connected(self, timeout_s: float) -> None:
         """Return when connected. Raises Unavailable after `timeout_s`."""
@@ -229,6 +237,6 @@ async def connect(
     }
     if credentials is not None:
         options["user_credentials"] = credentials
-    connection = Connection()
+    connection = Connection(name)
     await connection.open(url, options, timeout_s)
     return connection

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from tidemill.schemas import frame, kinds
 from tidemill.schemas.errors import Fenced, Unavailable
 from tidemill.schemas.kinds.time import TIME
+from tidemill.streams import crash_points
 from tidemill.streams.appender import Appender
 from tidemill.streams.log import Log, Message
 
@@ -80,7 +81,9 @@ class TimeWriter:
         clock = asyncio.get_running_loop().time
         due = clock()
         while True:
+            crash_points.reach("time.append.storing")
             await self._appender.append([(SUBJECT, self._record())])
+            crash_points.reach("time.append.stored")
             self.written += 1
             due = max(due + self._interval_s, clock())
             await asyncio.sleep(due - clock())

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from tidemill.schemas import events, kinds
+from tidemill.streams import crash_points
 from tidemill.streams.appender import Appender
 from tidemill.streams.log import BATCH_MESSAGES_MAX, Log
 
@@ -149,7 +150,9 @@ class Writer(Generic[T]):
         self._expire()
         messages = self._source.cut(self._take(), self.sequence + 1)
         for flush in split(messages, self._limits.flush_bytes_max):
+            crash_points.reach("feeds.flush.storing")
             await self._appender.append(flush, self._expire)
+            crash_points.reach("feeds.flush.stored")
             self.sequence += len(flush)
             self.flushes += 1
         if not self._queue and not self._owes:

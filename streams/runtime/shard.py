@@ -18,8 +18,8 @@ from tidemill.schemas import events
 from tidemill.schemas.errors import Fenced, Regressed, Unavailable
 from tidemill.schemas.events.control import DeadLetterSkipped
 from tidemill.schemas.identifiers import ALL, PARTITIONS, partition_token
+from tidemill.streams import crash_points, subjects
 from tidemill.streams import log as port
-from tidemill.streams import subjects
 from tidemill.streams.log import Log, Message
 from tidemill.streams.runtime.checkpoint import Checkpoint
 from tidemill.streams.runtime.code_hash import code_hash
@@ -241,7 +241,9 @@ class Shard:
             body = self._checkpoint(partition, last, out_from).write()
             subject = subjects.checkpoint(self.graph.name, partition)
             checkpoints.append(port.Checkpoint(subject, body, self.committed[partition].sequence))
+        crash_points.reach("graph.commit.storing")
         sequences = await self._store(outputs, checkpoints)
+        crash_points.reach("graph.commit.stored")
         for partition, checkpoint in zip(batch, checkpoints, strict=True):
             self.committed[partition] = Committed(
                 last.sequence, sequences[checkpoint.subject], out_from
@@ -339,6 +341,7 @@ class Shard:
             self.engine.committed[partition] = known.done
         await self._restore(saved)
         self._snapshot_ts = self.engine.ts
+        crash_points.reach("graph.recovery.restored")
 
     async def _prove(self, checkpoint: Checkpoint, identity: port.Identity) -> None:
         """Raise Regressed unless LOG is the one that a checkpoint speaks of."""

@@ -12,6 +12,7 @@ import orjson
 
 from tidemill.schemas.errors import Unavailable, Unreadable
 from tidemill.schemas.events.instrument import InstrumentDefined
+from tidemill.streams import crash_points
 from tidemill.streams.runtime.engine import Section
 from tidemill.streams.runtime.graph import Graph
 
@@ -52,14 +53,17 @@ class Snapshots:
         body = b"".join((_MAGIC, struct.pack("<Q", len(text)), text, *arrays))
         path = self._folder / f"{r:020d}-{hashlib.sha256(body).hexdigest()[:16]}.snap"
         temporary = path.with_suffix(f".{os.getpid()}.part")
+        crash_points.reach("graph.snapshot.writing")
         with temporary.open("wb") as file:
             file.write(body)
             file.flush()
             os.fsync(file.fileno())
+        crash_points.reach("graph.snapshot.renaming")
         temporary.rename(path)
         descriptor = os.open(self._folder, os.O_RDONLY)
         os.fsync(descriptor)
         os.close(descriptor)
+        crash_points.reach("graph.snapshot.written")
         self._drop(frozenset(section.partition for section in sections))
         return path
 
