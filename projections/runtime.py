@@ -15,6 +15,7 @@ from tidemill.projections.rows import Rows, concatenate, newest
 from tidemill.projections.sources import source
 from tidemill.projections.table import Table
 from tidemill.projections.verify import Step, Verdict, compare, derived_rows, digest_of, log_rows
+from tidemill.streams import crash_points
 from tidemill.streams.log import Log
 
 Sink = ClickHouseSink | PostgresSink
@@ -36,10 +37,11 @@ async def sinks(
     made: list[Sink] = []
     for table in tables:
         rows = source(table, log, out, log_uuid)
+        step = crash_points.of(f"sink.{table.name}")
         if table.database == "clickhouse":
-            made.append(ClickHouseSink(table, log, rows, clickhouse, pool, limits))
+            made.append(ClickHouseSink(table, log, rows, clickhouse, pool, limits, step))
         else:
-            made.append(PostgresSink(table, log, rows, pool, limits))
+            made.append(PostgresSink(table, log, rows, pool, limits, step))
     return made
 
 
