@@ -1,10 +1,12 @@
 """Fixtures every test may ask for: real servers of its own, gone when it ends."""
 
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from tidemill.deploy.kernels import keep_kernels
 from tidemill.tests.servers import (
     RunningClickHouse,
     RunningNats,
@@ -15,6 +17,9 @@ from tidemill.tests.servers import (
     postgres_server,
     valkey_server,
 )
+
+assert "numba" not in sys.modules, "kernels must be kept before numba is loaded"
+keep_kernels()
 
 
 @pytest.fixture
