@@ -44,6 +44,8 @@ class Settings(BaseSettings):
     data_dir: Path = Path(".tidemill")
     feeds: tuple[FeedSettings, ...] = ()
     graphs: GraphLayout = "fused"
+    owner: str = ""
+    """Who holds leases, the same after a restart; only one process of a role may have it."""
     metrics_port: Annotated[int, Field(ge=0, le=65_535)] = 0
     """Port of Prometheus metrics on loopback; 0: none."""
 

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 from tidemill.deploy.roles.connections import streams
+from tidemill.deploy.roles.gauges import show
 from tidemill.deploy.settings import FeedSettings, Missing, Settings
 from tidemill.streams.feeds.live import Endpoints
 from tidemill.streams.feeds.registry import venue_of
@@ -27,10 +28,18 @@ async def run(settings: Settings, names: Sequence[str] = ()) -> None:
 
 
 async def _feed(settings: Settings, log: Log, feed: FeedSettings) -> None:
-    await Feed(
+    running = Feed(
         log,
         venue_of(feed.venue, feed.product),
         feed.symbols,
         Endpoints(feed.websocket, feed.rest),
         dead=settings.data_dir / "dead",
-    ).run()
+    )
+    show(
+        f"feed-{feed.venue}-{feed.product}",
+        position=lambda: running.writer.last,
+        lag=lambda: running.writer.queued_bytes,
+        messages=lambda: running.writer.sequence,
+        retries=lambda: running.writer.retries,
+    )
+    await running.run()

@@ -7,6 +7,7 @@ import socket
 
 from tidemill.deploy.graphs import graphs
 from tidemill.deploy.roles.connections import streams
+from tidemill.deploy.roles.gauges import show
 from tidemill.deploy.settings import Missing, Settings
 from tidemill.schemas.errors import Unavailable
 from tidemill.streams.lease import Lease
@@ -22,7 +23,7 @@ async def run(settings: Settings, name: str, index: int, count: int) -> None:
     known = graphs(settings.graphs)
     if name not in known:
         raise Missing(f"there is no graph {name}; there are {', '.join(known)}")
-    owner = f"{socket.gethostname()}-{os.getpid()}"
+    owner = settings.owner or f"{socket.gethostname()}-{os.getpid()}"
     async with streams(settings.nats_engine, f"graph-{name}-{index}") as opened:
         lease = Lease(opened.leases, f"graph.{name}.{index}of{count}", owner)
         await lease.wait()
@@ -32,6 +33,13 @@ async def run(settings: Settings, name: str, index: int, count: int) -> None:
             known[name],
             shard_of(index, count),
             settings.data_dir / "snapshots",
+        )
+        show(
+            f"graph-{name}",
+            position=lambda: shard.done,
+            lag=lambda: shard.lag,
+            messages=lambda: shard.stepped,
+            retries=lambda: shard.retries,
         )
         stop = asyncio.Event()
         keeping = asyncio.create_task(lease.keep())

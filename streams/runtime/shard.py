@@ -100,6 +100,8 @@ class Shard:
         """Messages of LOG behind the last one pulled."""
         self.stepped = 0
         """Messages stepped since start."""
+        self.retries = 0
+        """Attempts that had to be made again since start."""
         self._log, self._out = log, out
         self._limits = limits or Limits()
         self._code = code or code_hash()
@@ -282,6 +284,7 @@ class Shard:
         return None
 
     async def _back_off(self, attempt: int) -> None:
+        self.retries += 1
         limit = min(self._limits.retry_s_max, 0.05 * 2**attempt)
         await asyncio.sleep(random.uniform(limit / 2, limit))
 
