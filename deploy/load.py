@@ -55,7 +55,7 @@ class Load:
             )
             for d in self.definitions
         ]
-        return [*facts, self.status(), self._time()]
+        return [*facts, self.status(), self.time()]
 
     def status(self) -> tuple[str, bytes]:
         """Return the feed's status as of now."""
@@ -63,12 +63,14 @@ class Load:
         status["venue_time"] = status["ts_recv"] = self.ts
         return subjects.md("status", self.venue, "SPOT", ALL), frame.encode(STATUS, status, 1)
 
-    def _time(self) -> tuple[str, bytes]:
+    def time(self) -> tuple[str, bytes]:
+        """Return the time as of now."""
         time = TIME.empty(1)
         time["ts"] = self.ts
         return "time", frame.encode(TIME, time, 1)
 
-    def _trades(self, which: int, count: int, span_ns: int) -> Records:
+    def trades(self, which: int, count: int, span_ns: int) -> Records:
+        """Return the next `count` trades of one instrument, evenly over the next `span_ns`."""
         records = TRADE.empty(count)
         records["ts_event"] = self.ts + np.arange(1, count + 1) * span_ns // count
         records["ts_recv"] = records["ts_event"] + 1_000_000
@@ -84,7 +86,7 @@ class Load:
     def records(self, count: int) -> list[Records]:
         """Return `count` trades of every instrument, and let their time pass."""
         span = count * len(self.definitions) * 1_000_000_000 // self.rate
-        made = [self._trades(which, count, span) for which in range(len(self.definitions))]
+        made = [self.trades(which, count, span) for which in range(len(self.definitions))]
         self.ts += span
         return made
 
@@ -111,7 +113,7 @@ class Load:
             batch = self.round(self.per_frame)
             made += self.per_frame * len(self.definitions)
             if self.ts - time_at >= 100_000_000:
-                batch.append(self._time())
+                batch.append(self.time())
                 time_at = self.ts
             if self.ts - status_at >= 500_000_000:
                 batch.append(self.status())

@@ -1,0 +1,1 @@
+"""What benchmarks are made of: their market data, and the baselines that run beside them."""
