@@ -1,0 +1,87 @@
+"""What flows, seen from outside: every source appends, and every table has what it appended."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from tidemill.deploy.embedded.servers import ServerUrls, found_on
+from tidemill.deploy.prepared import databases
+from tidemill.deploy.roles.connections import streams
+from tidemill.projections.clickhouse.client import ClickHouse
+from tidemill.projections.postgres.readings import Pool, read
+from tidemill.projections.registry import TABLES
+from tidemill.schemas.errors import Unavailable
+from tidemill.streams.log import Log
+
+SOURCES = ("md.trade.LOAD.*.*", "md.trade.BINANCE.*.*", "md.trade.BINANCE_US.*.*", "time")
+"""Subjects of what is fed into LOG, one for each writer."""
+POLL_S = 0.05
+Mark = dict[str, int]
+"""The newest LOG sequence of each source."""
+
+
+class Observer:
+    """Reads LOG and the tables' positions; waits while a server is away."""
+
+    def __init__(self, urls: ServerUrls, log: Log, pool: Pool, clickhouse: ClickHouse) -> None:
+        self.urls, self.log, self.pool, self.clickhouse = urls, log, pool, clickhouse
+
+    async def mark(self) -> Mark:
+        """Return how far every source is. Raises Unavailable."""
+        newest = [await self.log.last(subject) for subject in SOURCES]
+        return {
+            subject: message.sequence if message is not None else 0
+            for subject, message in zip(SOURCES, newest, strict=True)
+        }
+
+    async def flowing(self, since: Mark, timeout_s: float) -> float:
+        """Return when (time.time()) every source has appended again, and every table has it."""
+        deadline = time.monotonic() + timeout_s
+        wanted = 0
+        seen: object = None
+        while True:
+            try:
+                if not wanted:
+                    seen = now = await self.mark()
+                    if all(now[source] > since[source] for source in SOURCES):
+                        wanted = max(now.values())
+                if wanted:
+                    found = await read(self.pool, list(TABLES))
+                    seen = positions = {name: found[name].as_of for name in TABLES}
+                    if min(positions.values()) >= wanted:
+                        return time.time()
+            except Unavailable as error:
+                seen = error
+            assert time.monotonic() < deadline, f"since {since}, up to {wanted}: {seen}"
+            await asyncio.sleep(POLL_S)
+
+    async def busy(self, within_s: float = 0.1, timeout_s: float = 20.0) -> None:
+        """Return when LOG has grown within the last `within_s`, and so have the trades."""
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            before, began = await self._progress(), time.monotonic()
+            await asyncio.sleep(within_s / 2)
+            after = await self._progress()
+            grown = all(b > a for a, b in zip(before, after, strict=True))
+            if grown and time.monotonic() - began <= 2 * within_s:
+                return
+        raise AssertionError(f"nothing flows: {before}, {after}")
+
+    async def _progress(self) -> tuple[int, int]:
+        found = await read(self.pool, ["trades"])
+        return (await self.log.identity()).last, found["trades"].as_of
+
+    async def query(self, sql: str) -> list[Any]:
+        """Ask ClickHouse."""
+        return await self.clickhouse.query(sql, {})
+
+
+@asynccontextmanager
+async def observer_on(data_dir: Path) -> AsyncIterator[Observer]:
+    """Watch the servers that run on a directory."""
+    urls = await found_on(data_dir)
+    async with streams(urls.nats_engine, "observer") as opened, databases(urls) as (pool, house):
+        yield Observer(urls, opened.log, pool, house)

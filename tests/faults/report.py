@@ -1,0 +1,45 @@
+"""What a campaign found: a line for each kill, in a file and as a table for people."""
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import orjson
+
+
+@dataclass(frozen=True)
+class Line:
+    """`victim` was killed -9 at `where`; `recovered_s` later all flowed again, end to end.
+
+    `inside`: it is proven that what had begun there had not ended. Kills of one wave share the
+    time of their recovery, which counts from the last of them.
+    """
+
+    victim: str
+    where: str
+    inside: bool
+    recovered_s: float
+    wave: int
+
+
+@dataclass
+class Report:
+    """The lines so far, kept in `path` as they come."""
+
+    path: Path
+    lines: list[Line] = field(default_factory=list)
+
+    def add(self, line: Line) -> None:
+        """Add a line."""
+        self.lines.append(line)
+        with self.path.open("ab") as file:
+            file.write(orjson.dumps(asdict(line)) + b"\n")
+
+    def table(self) -> str:
+        """Return the lines as Markdown."""
+        rows = [
+            f"| {line.wave} | {line.victim} | {line.where} | {'yes' if line.inside else ''}"
+            f" | {line.recovered_s:.1f} |"
+            for line in self.lines
+        ]
+        head = ["| wave | killed -9 | at | in flight | flows again after s |", "|-:|-|-|-|-:|"]
+        return "\n".join([*head, *rows])

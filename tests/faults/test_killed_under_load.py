@@ -1,0 +1,115 @@
+"""kill -9 of each process and server of the demo under load, at points that are proven to be hit.
+
+The short form runs in a minute or two; TIDEMILL_FAULTS=full is at half the pipeline's rate and
+kills one after another. TIDEMILL_FAULTS_REPORT names a file for a JSON line of each kill.
+"""
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tidemill.projections.registry import TABLES
+from tidemill.streams.crash_points import Arming
+from tidemill.tests.faults import kills
+from tidemill.tests.faults.campaign import FLOW_S, Campaign
+from tidemill.tests.faults.engine import Engine
+from tidemill.tests.faults.observer import Mark, Observer, observer_on
+from tidemill.tests.faults.report import Line, Report
+
+FULL = os.environ.get("TIDEMILL_FAULTS") == "full"
+RATE = int(os.environ.get("TIDEMILL_FAULTS_RATE", "320000" if FULL else "20000"))
+"""Synthetic trades a second; half of what the pipeline takes is about 320,000 on two cores."""
+ROWS_MIN = 1_000_000 if FULL else 200_000
+START_S = 280.0
+"""The first start compiles kernels where none are cached."""
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(3_600 if FULL else 900)]
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    made = Engine(tmp_path, RATE)
+    yield made
+    made.clean()
+
+
+@pytest.fixture
+def report(tmp_path: Path) -> Iterator[Report]:
+    made = Report(Path(os.environ.get("TIDEMILL_FAULTS_REPORT", tmp_path / "report.jsonl")))
+    yield made
+    print(f"\n{made.table()}")
+
+
+async def test_kill_9_of_each_process_and_server_under_load_changes_nothing(
+    engine: Engine, report: Report
+) -> None:
+    for kill in kills.SNAPSHOTS:
+        engine.arm(kill.point, Arming())
+    await engine.start(START_S)
+    async with observer_on(engine.data_dir) as observer:
+        campaign = Campaign(engine, observer, report)
+        await observer.flowing(await campaign.mark(), START_S)
+        await campaign.at_points_in_time(kills.SNAPSHOTS)
+        for kill in kills.SNAPSHOTS:
+            engine.arm(kill.point, Arming())
+        for wave in kills.in_turn() if FULL else kills.together():
+            await campaign.at_points(wave)
+        await campaign.lost_rows()
+        for wave in kills.SERVERS:
+            await campaign.at_points(wave)
+        await campaign.venue("exchange-binance")
+        await campaign.venue("exchange-binance_us")
+        await campaign.valkey()
+        await campaign.queries()
+        await campaign.live()
+        await campaign.at_points_in_time(kills.SNAPSHOTS)
+        await observer.busy()
+        before = await campaign.mark()
+    killed = await kill_the_supervisor(engine)
+    async with observer_on(engine.data_dir) as observer:
+        seconds = await observer.flowing(before, FLOW_S) - killed
+        report.add(Line("supervisor", kills.SUPERVISOR, True, round(seconds, 2), 0))
+        await assert_that_no_trade_of_the_load_is_missing(observer)
+    await engine.stop()
+    await assert_that_everything_is_equal(engine, before)
+
+
+async def kill_the_supervisor(engine: Engine) -> float:
+    """Kill it while a commit is on its way; nothing is left, and a new start goes on."""
+    engine.arm(kills.SUPERVISOR, Arming(nth=3, pid=engine.pid))
+    await engine.gone(FLOW_S)
+    killed = time.time()
+    assert engine.was_hit(kills.SUPERVISOR)
+    await engine.start(START_S)
+    return killed
+
+
+async def assert_that_no_trade_of_the_load_is_missing(observer: Observer) -> None:
+    """Whoever was killed, the ids that the load counts are there from 1 on, each once."""
+    as_of = min((await observer.mark()).values())
+    rows: list[Any] = await observer.query(
+        "SELECT symbol, count(), min(trade_id), max(trade_id), sum(toUInt128(trade_id))"
+        f" FROM trades__v1 WHERE venue = 'LOAD' AND _r <= {as_of} GROUP BY symbol"
+    )
+    assert len(rows) == 8
+    for symbol, count, first, last, total in rows:
+        assert (first, last) == (1, count), symbol
+        assert total == count * (count + 1) // 2, symbol
+
+
+async def assert_that_everything_is_equal(engine: Engine, before: Mark) -> None:
+    """The sources stop, the tables catch up with all of LOG, and LOG gives the same again."""
+    told: dict[str, Any] = await engine.command("demo", "--seconds", "5", timeout_s=FLOW_S * 3)
+    assert told["ok"]
+    found: dict[str, Any] = await engine.command("verify", timeout_s=1_800)
+    assert found["equal"] is True
+    assert set(found["tables"]) == set(TABLES)
+    for name, table in found["tables"].items():
+        assert table["rows"] > 0, name
+        assert table["live_sha256"] == table["recomputed_sha256"], name
+        assert table["as_of"] >= max(before.values()), name
+    assert found["tables"]["trades"]["rows"] >= ROWS_MIN
