@@ -1,0 +1,142 @@
+"""Kills of processes and of the server at random moments, counted only where they really hit."""
+
+import asyncio
+import signal
+from collections import Counter
+from collections.abc import Sequence
+from multiprocessing.context import ForkServerProcess
+from random import Random
+from typing import NamedTuple
+
+from tidemill.deploy.roles.connections import Streams
+from tidemill.schemas.errors import Unavailable
+from tidemill.streams.runtime.checkpoint import Checkpoint
+from tidemill.tests.flow.processes import AWAY, FENCED, FillJob, ShardJob, started
+from tidemill.tests.servers import RunningNats
+
+WAIT_S = 240.0
+"""Longest that progress is waited for."""
+SERVER = "server"
+
+Job = ShardJob | FillJob
+
+
+class Moment(NamedTuple):
+    """Kill `what` when its work has come to a share of the whole; None: soon after its start."""
+
+    what: str
+    share: float | None
+
+
+def moments(random: Random, **kills: int) -> list[Moment]:
+    """Draw moments over the first nine tenths of the work; of those of processes, a fifth soon
+    after a start, while it recovers."""
+    drawn = [
+        Moment(what, random.uniform(0.01, 0.9))
+        for what, count in kills.items()
+        for _ in range(count)
+    ]
+    drawn.sort(key=lambda moment: moment.share or 0)
+    for at in range(1, len(drawn), 5):
+        if drawn[at].what != SERVER:
+            drawn[at] = drawn[at]._replace(share=None)
+    return drawn
+
+
+class Fleet:
+    """Processes of jobs; one that ends because the server is away is started again."""
+
+    def __init__(
+        self, nats: RunningNats, streams: Streams, total: int, random: Random, **jobs: Sequence[Job]
+    ) -> None:
+        self.kills: Counter[str] = Counter()
+        """Of processes that ran and had not finished, and of the server while some ran."""
+        self.restarts: Counter[int] = Counter()
+        """By exit status."""
+        self._nats, self._streams, self._total, self._random = nats, streams, total, random
+        self._jobs = jobs
+        self._running: dict[Job, ForkServerProcess] = {}
+
+    async def run(self, plan: Sequence[Moment]) -> None:
+        """Start all jobs, kill by the plan, and return when every job has finished."""
+        try:
+            for jobs in self._jobs.values():
+                for job in jobs:
+                    self._start(job)
+            async with asyncio.timeout(WAIT_S), asyncio.TaskGroup() as group:
+                for what in {moment.what: None for moment in plan}:
+                    group.create_task(self._follow([m for m in plan if m.what == what]))
+            async with asyncio.timeout(WAIT_S):
+                while self._running:
+                    self._tend()
+                    await asyncio.sleep(0.01)
+        finally:
+            for process in self._running.values():
+                process.kill()
+                process.join()
+
+    async def _follow(self, moments: Sequence[Moment]) -> None:
+        for moment in moments:
+            await (self._kill_server if moment.what == SERVER else self._kill)(moment)
+
+    def _start(self, job: Job) -> None:
+        self._running[job] = started(job, self._random.randrange(1 << 32))
+
+    def _tend(self) -> None:
+        """Take note of what ended; anything but success, absence and fencing is a failure."""
+        for job, process in list(self._running.items()):
+            if process.exitcode is None:
+                continue
+            del self._running[job]
+            assert process.exitcode in (0, AWAY, FENCED), (job, process.exitcode)
+            if process.exitcode:
+                self.restarts[process.exitcode] += 1
+                self._start(job)
+
+    def _left(self, what: str) -> list[Job]:
+        self._tend()
+        left = [job for job in self._jobs[what] if job in self._running]
+        assert left, f"every {what} finished before it was killed: {self.kills}"
+        return left
+
+    async def _kill(self, moment: Moment) -> None:
+        job = self._random.choice(self._left(moment.what))
+        if moment.share is not None:
+            while await self._position(job) < moment.share * self._total:
+                await asyncio.sleep(0.003)
+                if job not in (left := self._left(moment.what)):
+                    job = self._random.choice(left)
+        await asyncio.sleep(self._random.uniform(0, 0.03 if moment.share is not None else 0.2))
+        self._tend()
+        process = self._running.pop(job, None)
+        if process is None:  # it ended by itself a moment before
+            return await self._kill(moment)
+        process.kill()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
+        assert await self._position(job) < self._total, "it had finished"
+        self.kills[moment.what] += 1
+        self._start(job)
+
+    async def _kill_server(self, moment: Moment) -> None:
+        assert moment.share is not None
+        jobs = [job for some in self._jobs.values() for job in some if isinstance(job, ShardJob)]
+        while (most := max([await self._position(j) for j in jobs])) < moment.share * self._total:
+            await asyncio.sleep(0.003)
+            self._tend()
+        assert most < self._total, "there was nobody to notice"
+        self._nats.kill()
+        await asyncio.sleep(self._random.uniform(0, 0.3))
+        await self._nats.start()
+        self.kills[SERVER] += 1
+
+    async def _position(self, job: Job) -> int:
+        """How far a job's work is, by what the log says."""
+        while True:
+            try:
+                if isinstance(job, FillJob):
+                    return (await self._streams.log.identity()).last
+                newest = await self._streams.out.last(job.checkpoint)
+                return Checkpoint.read(newest.payload).done if newest is not None else 0
+            except Unavailable:
+                await asyncio.sleep(0.01)
