@@ -28,7 +28,7 @@ PRECISION = 8
 VENUE = Venue("LOAD")
 
 
-class Counting(Strategy):  # type: ignore[misc]  # the library is in another environment
+class Counting(Strategy):
     """Subscribes every bar type and counts what comes."""
 
     def __init__(self, bar_types: list[Any]) -> None:
