@@ -33,6 +33,7 @@ from tidemill.streams.jetstream_connection import Connection, connect
 
 WARM_UP_S = 12.0
 START_S = 2.0
+READY_TIMEOUT_S = 180.0
 INSTRUMENTS = 20
 BARS = "live.bars.1s.LOAD.>"
 
@@ -64,6 +65,16 @@ async def listen(connection: Connection) -> list[Arrival]:
 
     await connection.subscribe(BARS, arrived)
     return arrivals
+
+
+async def stepping(connection: Connection) -> None:
+    """Return when the graph commits; it may have to compile its kernels before it can."""
+    deadline = time.monotonic() + READY_TIMEOUT_S
+    while not (await connection.api("STREAM.INFO.OUT"))["state"]["messages"]:
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"the graph committed nothing in {READY_TIMEOUT_S} s")
+        await asyncio.sleep(0.2)
+    await asyncio.sleep(START_S)
 
 
 async def stored(connection: Connection, stream: str, sequence: int) -> tuple[int, bytes]:
@@ -110,7 +121,7 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
         await servers.supervisor.start(*roles(env, free_port(), live_port))
         connection = await connect(servers.urls.nats_admin, name="bench")
         stack.push_async_callback(connection.close)
-        await asyncio.sleep(START_S)
+        await stepping(connection)
         arrivals = await listen(connection)
         seconds = WARM_UP_S + options.seconds
         generator = await asyncio.create_subprocess_exec(
