@@ -49,6 +49,12 @@ def prepared(trades: int, load: Load) -> Facts:
     ]
 
 
+def cpu_s(pid: int) -> float:
+    """Return the CPU seconds that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 async def count(clickhouse: ClickHouse, table: str) -> int:
     ((rows,),) = await clickhouse.query(f"SELECT count() FROM {table}")
     return int(rows)
@@ -153,13 +159,15 @@ async def bench(trades: int, rounds: int) -> None:
         )
         stack.callback(sink.kill)
         opened = await stack.enter_async_context(streams(urls.nats_engine, "bench"))
-        result = await alternate(opened.log, clickhouse, trades, rounds)
+        pids = {name: servers.supervisor.pid_of(name) for name in ("nats", "clickhouse")}
+        pids |= {"sink": sink.pid, "feeder": os.getpid()}
+        result = await alternate(opened.log, clickhouse, trades, rounds, pids)
         result["naive_per_s"] = round(await naive(urls, clickhouse))
         answer(result)
 
 
 async def alternate(
-    log: Log, clickhouse: ClickHouse, trades: int, rounds: int
+    log: Log, clickhouse: ClickHouse, trades: int, rounds: int, pids: dict[str, int]
 ) -> dict[str, object]:
     """Warm up, then alternate the pipeline with straight inserts of one and of two at once."""
     load = Load(INSTRUMENTS, 1_000_000, PER_FRAME)
@@ -168,8 +176,12 @@ async def alternate(
     await appender.own()
     exact = trades // (INSTRUMENTS * PER_FRAME) * INSTRUMENTS * PER_FRAME
     through, appends, direct = [], [], {1: [], 2: []}
+    used = dict.fromkeys(pids, 0.0)
     for number in range(rounds + 1):
+        before = {name: cpu_s(pid) for name, pid in pids.items()}
         seconds, appended = await through_the_log(appender, clickhouse, load, trades)
+        if number:
+            used = {name: used[name] + cpu_s(pid) - before[name] for name, pid in pids.items()}
         lone = await straight(clickhouse, Load(INSTRUMENTS, 1_000_000, PER_FRAME), trades, 1)
         both = await straight(clickhouse, Load(INSTRUMENTS, 1_000_000, PER_FRAME), trades, 2)
         say(
@@ -191,6 +203,9 @@ async def alternate(
         "trades_per_s_spread": summary(through),
         "direct_insert_spread": summary(fastest),
         "append_trades_per_s": summary(appends)["median"],
+        "cpu_s_per_million": {
+            name: round(seconds / len(through) / exact * 1e6, 3) for name, seconds in used.items()
+        },
         "rounds": len(through),
         "trades": exact,
         "instruments": INSTRUMENTS,
