@@ -25,6 +25,8 @@ BUFFER_BYTES_MAX = 2 * PULL_BYTES
 """No pull request is opened above this; with those open, at most twice as much is held."""
 INACTIVE_S = 60.0
 _RETRY_S = 0.1
+_REPAIR_S = 2.0
+"""A repair gets this long even where a pull has less time: a busy server needs some of it."""
 
 
 class Stream(Protocol):
@@ -98,11 +100,14 @@ class JetStreamReader:
     async def _listen(self, consumer: Consumer, timeout_s: float) -> None:
         """Wait for a message; distrust a consumer that is silent while we wait."""
         heard, start = consumer.heard, asyncio.get_running_loop().time()
+        patience_s = min(timeout_s, HEARTBEAT_S)
         self._arrived.clear()
         with suppress(TimeoutError):
-            async with asyncio.timeout(min(timeout_s, HEARTBEAT_S)):
+            async with asyncio.timeout(patience_s):
                 await self._arrived.wait()
-        consumer.waited(heard, asyncio.get_running_loop().time() - start)
+        # Beyond our patience this process was held up itself; what came meanwhile is unheard yet.
+        waited_s = asyncio.get_running_loop().time() - start
+        consumer.waited(heard, min(waited_s, patience_s))
 
     @property
     def held_bytes(self) -> int:
@@ -138,9 +143,10 @@ class JetStreamReader:
 
     async def _repair(self, timeout_s: float) -> None:
         """Prove that this is still the same stream and go on where we were, within the time."""
-        reason: Exception = Unavailable("no answer")
+        broken = self._consumer.broken if self._consumer is not None else ""
+        reason: Exception = Unavailable(f"no answer in time ({broken or 'no consumer'})")
         try:
-            async with asyncio.timeout(max(timeout_s, _RETRY_S)):
+            async with asyncio.timeout(max(timeout_s, _REPAIR_S)):
                 while True:
                     try:
                         await self._drop()

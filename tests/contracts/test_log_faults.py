@@ -242,6 +242,19 @@ async def test_large_messages_and_a_late_reader_lose_nothing(nats: RunningNats):
 
 
 @pytest.mark.integration
+async def test_a_reader_that_was_held_up_itself_keeps_its_consumer(nats: RunningNats):
+    async with jetstream(nats) as log, admin(nats) as api:
+        reader = await log.read(1, ["time"])
+        before = (await api("CONSUMER.NAMES.TEST"))["consumers"]
+        for held_up_s in (0.0, 3.0):
+            asyncio.get_running_loop().call_later(0.05, time.sleep, held_up_s)
+            assert await reader.pull(10, 1 << 20, 0.2) == []
+        await log.append(numbered(2), None)
+        assert len(await pull_within(reader, 2)) == 2
+        assert (await api("CONSUMER.NAMES.TEST"))["consumers"] == before and len(before) == 1
+
+
+@pytest.mark.integration
 async def test_a_wrong_password_is_unavailable_not_for_ever(nats: RunningNats):
     with pytest.raises(Unavailable, match=r"[Aa]uthorization"):
         await connect(nats.url.replace("@", "x@"), timeout_s=2)
