@@ -22,9 +22,9 @@ from tidemill.tests.faults.kills import REPAIRS, Kill, Wave
 from tidemill.tests.faults.observer import Mark, Observer
 from tidemill.tests.faults.report import Line, Report
 
-HIT_S = 60.0
+HIT_S = 120.0
 """How long a point may take to be reached."""
-FLOW_S = 60.0
+FLOW_S = 120.0
 """How long the engine may take to flow again; a bound for the test, no promise."""
 TRIES = 8
 """Attempts to kill inside what takes a few milliseconds."""

@@ -29,7 +29,7 @@ class Engine:
         self._points.mkdir()
         self._process: subprocess.Popen[bytes] | None = None
         self.names: dict[int, str] = {}
-        """Every process that was ever seen, by pid."""
+        """Every process that was ever seen, by pid; `watch` sees all that live for a while."""
 
     @property
     def pid(self) -> int:
@@ -43,6 +43,12 @@ class Engine:
         found = {r.name: r.pid for r in records if leftovers.still_running(r)}
         self.names |= {pid: name for name, pid in found.items()}
         return found
+
+    async def watch(self) -> None:
+        """Look for new processes until cancelled: a killed one must still be known by its pid."""
+        while True:
+            self.pids()
+            await asyncio.sleep(0.1)
 
     async def pid_of(self, name: str, timeout_s: float = 30.0) -> int:
         """Wait for a process, and return its pid."""
@@ -64,7 +70,6 @@ class Engine:
         async with asyncio.timeout(timeout_s):
             while b"everything runs" not in self._log.read_bytes()[begin:]:
                 self.check()
-                self.pids()
                 await asyncio.sleep(0.1)
 
     def check(self) -> None:
@@ -150,7 +155,6 @@ class Engine:
         deadline = time.monotonic() + timeout_s
         while not path.exists() or b'"killed"' not in path.read_bytes():
             self.check()
-            self.pids()
             assert time.monotonic() < deadline, f"{point} was not reached within {timeout_s} s"
             await asyncio.sleep(POLL_S)
         return Hit.model_validate_json(path.read_bytes())

@@ -4,9 +4,10 @@ The short form runs in a minute or two; TIDEMILL_FAULTS=full is at half the pipe
 kills one after another. TIDEMILL_FAULTS_REPORT names a file for a JSON line of each kill.
 """
 
+import asyncio
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +32,11 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(3_600 if FULL else 90
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
+async def engine(tmp_path: Path) -> AsyncIterator[Engine]:
     made = Engine(tmp_path, RATE)
+    watching = asyncio.create_task(made.watch())
     yield made
+    watching.cancel()
     made.clean()
 
 
