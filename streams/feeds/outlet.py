@@ -42,7 +42,7 @@ class FeedSource:
 
     def cut(self, items: Sequence[Item], sequence: int) -> frames.Messages:
         """Return the messages of `items`, their sequences from `sequence` on."""
-        return frames.cut(items, sequence)
+        return frames.cut_flush(items, sequence)
 
     def give_up(self, items: Sequence[Item]) -> None:
         """Note what is lost: how much, which trades; and what must be said again."""

@@ -13,7 +13,7 @@ from tidemill.schemas.kinds.status import STATUS
 from tidemill.schemas.kinds.trade import TRADE
 from tidemill.streams.feeds.binance_spot import BinanceSpot
 from tidemill.streams.feeds.feed import Batch, Endpoints, Instruments
-from tidemill.streams.feeds.frames import FRAME_BYTES, cut
+from tidemill.streams.feeds.frames import FRAME_BYTES, cut, cut_flush
 from tidemill.streams.feeds.intake import Fact, Intake
 from tidemill.streams.feeds.live import LiveFeed
 from tidemill.streams.feeds.outlet import FeedSource
@@ -60,6 +60,20 @@ def test_records_of_one_cell_share_a_frame_and_cells_do_not():
     messages = cut([trades(1, 2, 3, 4, 5, 6, 7, at_ms=1)], 9)
     assert [ids(p) for _, p in messages] == [[1, 2, 3, 4], [5, 6, 7]]
     assert [kinds.decode(p).sequence for _, p in messages] == [9, 10]
+
+
+def test_a_live_flush_is_one_frame_of_each_instrument_however_long_it_took():
+    items = [trades(k, at_ms=10 * k, symbol=symbol) for k in range(1, 9) for symbol in ("A", "B")]
+    messages = cut_flush(items, 9)
+    assert [ids(p) for _, p in messages] == [[1, 2, 3, 4, 5, 6, 7, 8]] * 2
+    assert [kinds.decode(p).sequence for _, p in messages] == [9, 10]
+
+
+def test_what_concerns_the_whole_feed_stays_between_the_records_of_a_live_flush():
+    feed = hold(0, 2)._replace(subject="md.status.BINANCE.SPOT.all")
+    messages = cut_flush([trades(1, 2), feed, trades(3, at_ms=2), trades(1, symbol="A")], 1)
+    told = [(subject.split(".")[3], kinds.decode(p).sequence) for subject, p in messages]
+    assert told == [("BTCUSDT", 1), ("SPOT", 2), ("A", 3), ("BTCUSDT", 4)]
 
 
 def test_batches_of_one_subject_are_joined():
