@@ -34,7 +34,7 @@ async def derived_outcome(log: Log, out: Log) -> dict[str, Any]:
 async def derived(out: Log) -> tuple[int, str]:
     """Return how many records OUT holds, and their digest in logical order; transport is left out:
     neither sequences nor how records were cut into frames."""
-    rows = []
+    rows: list[tuple[Any, ...]] = []
     reader = await out.read(1, [subject for subject in OUT_SUBJECTS if subject != "ckpt.>"])
     end = (await out.identity()).last
     while (messages := await reader.pull(10_000, 1 << 30, 0.1)) or await reader.complete() < end:

@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
@@ -38,7 +39,7 @@ class Source:
     """Captures by venue; `facts` are what LOG must hold, `exact` that the files have no faults."""
 
     name: str
-    files: dict[str, tuple[Path, ...]]
+    files: Mapping[str, tuple[Path, ...]]
     facts: Facts
     exact: bool
 
@@ -48,7 +49,7 @@ class Source:
         return told(self.files)
 
 
-def source(name: str, files: dict[str, tuple[Path, ...]], exact: bool) -> Source:
+def source(name: str, files: Mapping[str, tuple[Path, ...]], exact: bool) -> Source:
     """Play the captures once, each venue by its own feed, and merge the feeds in time."""
     played = [
         [m for batch in Replay(paths, venue_of(venue, "SPOT")).batches() for m in batch]
@@ -76,7 +77,7 @@ def merged(feeds: list[Facts]) -> Facts:
     return whole
 
 
-def told(files: dict[str, tuple[Path, ...]]) -> dict[tuple[str, str], Told]:
+def told(files: Mapping[str, tuple[Path, ...]]) -> dict[tuple[str, str], Told]:
     """Read captures with the standard library alone: (venue, symbol) to its trades and quotes."""
     found: dict[tuple[str, str], Told] = {}
     for venue, paths in files.items():

@@ -40,8 +40,16 @@ async def test_fill_appends_exactly_the_facts_and_goes_on_where_it_was_interrupt
         assert held == played.facts
 
 
-@pytest.mark.parametrize("layout", ["fused", "split"])
-@pytest.mark.parametrize("count", [1, 2, 5])
+@pytest.mark.parametrize(
+    ("played", "layout", "count"),
+    [
+        ("real", "split", 1),
+        ("real", "fused", 2),
+        ("real", "split", 5),
+        *(("exchanged", layout, count) for layout in ("fused", "split") for count in (1, 2, 5)),
+    ],
+    indirect=["played"],
+)
 async def test_shards_layouts_and_late_readers_in_memory_give_one_digest(
     replayed: Replayed, layout: GraphLayout, count: int
 ) -> None:
