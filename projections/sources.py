@@ -6,13 +6,13 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from tidemill.projections.gate import CHECKPOINTS, Gate
 from tidemill.projections.rows import Piece, Rows, build, build_of_events, concatenate
 from tidemill.projections.table import Table
 from tidemill.schemas import events, kinds
 from tidemill.schemas.errors import Unreadable
 from tidemill.schemas.events import Event
 from tidemill.streams.log import Log, Message, Reader
+from tidemill.streams.runtime.gate import CHECKPOINTS, Gate, needs
 from tidemill.streams.subjects import parse
 
 logger = logging.getLogger(__name__)
@@ -154,7 +154,7 @@ class OutSource:
         self._out, self._table, self._emitter = out, table, table.emitted_by
         self._log_uuid, self._buffer_bytes_max = log_uuid, buffer_bytes_max
         self._reader: Reader | None = None
-        self._gate = Gate(self._emitter, table.scope, log_uuid)
+        self._gate = Gate(needs(self._emitter, table.scope), log_uuid)
         self._held: list[tuple[int, Rows]] = []  # (first sequence of its pull, rows)
         self._start = 1  # roots before it are not wanted
         self._next_sequence = 1
@@ -164,7 +164,7 @@ class OutSource:
         await self.close()
         self._start, self._held, self._limit = start, [], None
         self._next_sequence = mark.sequence if mark.root < start else 1
-        self._gate = Gate(self._emitter, self._table.scope, self._log_uuid)
+        self._gate = Gate(needs(self._emitter, self._table.scope), self._log_uuid)
         # A checkpoint behind the place where reading begins would never be met. One ahead of it
         # must be met in its place: outputs that it covers are still unread.
         for message in await self._out.lasts(CHECKPOINTS):

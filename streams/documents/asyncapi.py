@@ -124,4 +124,6 @@ def _frame(kind: Kind) -> dict[str, Any]:
 
 def _schemas() -> dict[str, Any]:
     schemas: dict[str, Any] = json_schemas.document(EVENTS.values())["$defs"]
-    return schemas | {CHECKPOINT: Checkpoint.model_json_schema()}
+    checkpoint = Checkpoint.model_json_schema(ref_template="#/components/schemas/{model}")
+    within: dict[str, Any] = checkpoint.pop("$defs")
+    return schemas | within | {CHECKPOINT: checkpoint}

@@ -9,10 +9,26 @@ from tidemill.schemas.errors import Unreadable
 Position = Annotated[int, Field(ge=0)]
 
 
+class Within(BaseModel):
+    """How much of a root is in OUT whose outputs do not fit one transaction.
+
+    Of root `r`, what stands up to (subject, i, n), by that order, is in OUT; the rest is not.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    r: Position
+    subject: str
+    i: Position
+    n: Position
+
+
 class Checkpoint(BaseModel):
     """Written last in the transaction that it speaks of; fenced by the one that it replaces.
 
     Every output of `processors` for `partition` caused by a record with r <= `done` is in OUT.
+    `apart` are processors that stand elsewhere, with their own `done`: those that came to the
+    graph later and still catch up, and those that left it. `within` is part of the next root.
     `log` and `tail` say which LOG that was: its UUID, and the CRC-32C of the message at `done`.
     `out_from` is the sequence of OUT from which every upstream record with r > `done` can be read.
     """
@@ -27,6 +43,8 @@ class Checkpoint(BaseModel):
     log: str
     tail: Position
     out_from: Position
+    apart: dict[str, Position] = {}
+    within: Within | None = None
 
     @classmethod
     def read(cls, payload: bytes) -> "Checkpoint":
@@ -39,3 +57,7 @@ class Checkpoint(BaseModel):
     def write(self) -> bytes:
         """Encode this one."""
         return self.model_dump_json().encode()
+
+    def done_of(self, processor: str) -> int:
+        """Return up to which root all outputs of one processor are in OUT, 0 for a stranger."""
+        return self.done if processor in self.processors else self.apart.get(processor, 0)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -30,7 +30,11 @@ class Pending(Protocol):
 
 
 SKIPS_MAX, SKIPS_WINDOW = 10, 10_000
-"""More than this many dead letters of a processor in so many of its frames halt it."""
+"""More than this many dead letters of a processor and partition in so many facts of LOG halt it.
+
+Facts are counted, not what a process was given of them, and each partition by itself: so that
+batches, shards and restarts make no difference.
+"""
 DEAD_LETTER = 15
 """Index of dead letters among the kinds that a processor emits."""
 
@@ -42,8 +46,20 @@ class Part:
     rows: Records
     parked: dict[int, int] = field(default_factory=dict)
     """Parked slot to the `r` that parked it: later records of it are dead letters."""
-    frames_seen: int = 0
-    letters_at: list[int] = field(default_factory=list)
+    letters_at: dict[int, list[int]] = field(default_factory=dict)
+    """Partition to the `r` of its last dead letters, at most SKIPS_MAX + 1."""
+
+    def park(self, slot: int, r: int) -> None:
+        """Park a slot at its first bad record, in whatever order those of a batch are found."""
+        self.parked[slot] = min(r, self.parked.get(slot, r))
+
+
+class Held(NamedTuple):
+    """What a section keeps of one processor: rows (S,), parked keys by index, dead letters' `r`."""
+
+    rows: Records
+    parked: dict[int, int]
+    letters_at: list[int]
 
 
 @dataclass(frozen=True)
@@ -57,7 +73,7 @@ class Section:
     partition: int
     definitions: list[InstrumentDefined]
     feeds: list[tuple[str, str]]
-    parts: dict[str, tuple[Records, dict[int, int]]]
+    parts: dict[str, Held]
 
 
 class Engine:
@@ -83,8 +99,8 @@ class Engine:
         """Hash of the code that LOG says may write for this graph; empty where it says nothing."""
         self.skips = set(skips)
         self.parts = {p.name: Part(np.zeros(0, p.state)) for p in graph.processors}
-        self.committed = np.zeros(ALL + 1, np.uint64)
-        """Newest `r` of each partition whose outputs are committed: they are not made again."""
+        self.committed = {p.name: np.zeros(ALL + 1, np.uint64) for p in graph.processors}
+        """Newest `r` of a processor's partitions whose outputs are in OUT: not made again."""
         self._intake = Intake(self.keys, graph.log_kinds, self.partitions)
 
     @property
@@ -103,10 +119,6 @@ class Engine:
         for segment in self._intake.segments(messages):
             derived = upstream.take(segment.end, self) if upstream else {}
             made += self._step_segment(segment, derived)
-        if upstream and messages:
-            derived = upstream.take(messages[-1].sequence, self)
-            if derived:
-                made += self._step_segment(Segment({}, [], [], 0, 0), derived)
         return made
 
     def section(self, partition: int) -> Section:
@@ -121,7 +133,8 @@ class Engine:
             else:
                 rows = self._rows(processor)[slots]
                 parked = {k: part.parked[int(s)] for k, s in enumerate(slots) if s in part.parked}
-            parts[processor.name] = (rows.copy(), parked)
+            letters_at = list(part.letters_at.get(partition, ()))
+            parts[processor.name] = Held(rows.copy(), parked, letters_at)
         definitions = [self.keys.definitions[int(slot)] for slot in slots]
         return Section(partition, definitions, list(self.keys.feeds), parts)
 
@@ -133,20 +146,19 @@ class Engine:
             self.keys.add_feed(venue, product)
         slots = np.array([self.keys.define(d) for d in section.definitions], np.int64)
         for processor in self.processors:
-            saved, parked = section.parts.get(processor.name, (None, {}))
-            if saved is None:
-                continue
-            own = self._rows(processor)
-            if processor.key == "feed":
-                own[: len(saved)] = saved
-            else:
-                own[slots] = saved
-            self.parts[processor.name].parked.update(
-                {
-                    int(slots[k]) if processor.key == "instrument" else k: r
-                    for k, r in parked.items()
-                }
-            )
+            held = section.parts.get(processor.name)
+            if held is not None:
+                self._adopt_part(processor, held, section.partition, slots)
+
+    def _adopt_part(self, processor: Processor, held: Held, partition: int, slots: Any) -> None:
+        own, part = self._rows(processor), self.parts[processor.name]
+        if processor.key == "feed":
+            own[: len(held.rows)] = held.rows
+            part.parked.update(held.parked)
+        else:
+            own[slots] = held.rows
+            part.parked.update({int(slots[k]): r for k, r in held.parked.items()})
+        part.letters_at[partition] = list(held.letters_at)
 
     def _step_segment(self, segment: Segment, derived: dict[str, Column]) -> list[Output]:
         self.ts = max(self.ts, segment.ts)
@@ -193,13 +205,12 @@ class Engine:
     def _check(self, processor: Processor, run: Run, letters: list[Letter]) -> Run:
         """Take frames that cannot be stepped out of a run, as dead letters."""
         part = self.parts[processor.name]
-        part.frames_seen += len(run.frames)
         bad = np.zeros(len(run.frames), np.bool_)
         if processor.check is not None:
             bad |= processor.check(run)
             if processor.poison == "park":
                 for row in run.frames[bad & (run.frames["slot"] >= 0)]:
-                    part.parked.setdefault(int(row["slot"]), int(row["r"]))
+                    part.park(int(row["slot"]), int(row["r"]))
         for slot, r in part.parked.items():
             bad |= (run.frames["slot"] == slot) & (run.frames["r"] > r)
         for row in run.frames[bad]:
@@ -220,7 +231,7 @@ class Engine:
                     Letter(one.r, 0, one.partition, one.reason, True, one.subject, one.payload)
                 )
                 if processor.poison == "park" and one.slot >= 0:
-                    self.parts[processor.name].parked.setdefault(one.slot, one.r)
+                    self.parts[processor.name].park(one.slot, one.r)
         return mine
 
     def _letters_of_step(self, emits: list[Emit]) -> list[Letter]:
@@ -234,22 +245,10 @@ class Engine:
         return mine
 
     def _dead_letters(self, processor: Processor, letters: list[Letter]) -> list[Output]:
-        part = self.parts[processor.name]
         letters.sort(key=lambda letter: (letter.r, letter.i))
         for letter in letters:
-            if not letter.poison or (processor.name, letter.r) in self.skips:
-                continue
-            if processor.poison == "halt":
-                raise Unreadable(f"{processor.name} halts at r={letter.r}: {letter.reason}")
-            part.letters_at = [*part.letters_at, part.frames_seen][-SKIPS_MAX - 1 :]
-            if (
-                len(part.letters_at) > SKIPS_MAX
-                and part.frames_seen - part.letters_at[0] < SKIPS_WINDOW
-            ):
-                raise Unreadable(
-                    f"{processor.name} halts at r={letter.r}: over {SKIPS_MAX} dead letters in"
-                    f" {SKIPS_WINDOW} frames, the last: {letter.reason}"
-                )
+            if letter.poison and (processor.name, letter.r) not in self.skips:
+                self._count(processor, letter)
         if not letters:
             return []
         n = outputs.number(
@@ -261,8 +260,24 @@ class Engine:
         return [
             outputs.dead_letter(processor, letter, int(number))
             for letter, number in zip(letters, n, strict=True)
-            if letter.r > self.committed[letter.partition]
+            if letter.partition in self.partitions
+            and letter.r > self.committed[processor.name][letter.partition]
         ]
+
+    def _count(self, processor: Processor, letter: Letter) -> None:
+        """Halt where the policy, or the number of dead letters, says so. Raises Unreadable."""
+        if processor.poison == "halt":
+            raise Unreadable(f"{processor.name} halts at r={letter.r}: {letter.reason}")
+        if letter.partition not in self.partitions:
+            return
+        recent = self.parts[processor.name].letters_at.setdefault(letter.partition, [])
+        recent.append(letter.r)
+        del recent[: -SKIPS_MAX - 1]
+        if len(recent) > SKIPS_MAX and letter.r - recent[0] < SKIPS_WINDOW:
+            raise Unreadable(
+                f"{processor.name} halts at r={letter.r}: over {SKIPS_MAX} dead letters in"
+                f" {SKIPS_WINDOW} facts, the last: {letter.reason}"
+            )
 
     def _finish(
         self, processor: Processor, kind: str, emits: list[Emit]
@@ -293,7 +308,7 @@ class Engine:
         index = processor.emits.index(kind)
         n = outputs.number(frames["r"], frames["i"], partitions, index)
         depth = self.graph.depth[processor.name]
-        new = frames["r"] > self.committed[partitions]
+        new = frames["r"] > self.committed[processor.name][partitions]
         if made:
             numbered = outputs.numbered_events(made, n)
             chosen = [(e, names[g]) for e, g, k in zip(numbered, group, new, strict=True) if k]

@@ -49,7 +49,8 @@ class Graph:
 
     `upstream` are processors of other graphs whose outputs (on OUT) these read. `depth` is the
     longest path from LOG, over both, so that splitting a graph changes no depth. Raises ValueError
-    for two of one name, two emitters of a kind, a kind that nobody emits, or a cycle.
+    for two of one name, two emitters of a kind, a kind that nobody emits, a cycle, or what shards
+    would make differently than one process: see `_refuse`.
     """
 
     def __init__(
@@ -72,6 +73,8 @@ class Graph:
         for processor in everyone:
             self._find_depth(processor, ())
         own = {processor.name for processor in processors}
+        for processor in processors:
+            self._refuse(processor, own)
         self.processors = sorted(processors, key=lambda p: (self.depth[p.name], p.name))
         self.reads = frozenset(kind for p in processors for kind in p.reads)
         self.log_kinds = self.reads & LOG_KINDS
@@ -81,6 +84,34 @@ class Graph:
             if self.emitter[kind].name not in own
         )
         """Names of the processors of other graphs whose checkpoints gate this one."""
+
+    def _refuse(self, processor: Processor, own: set[str]) -> None:
+        """Raise ValueError for a processor whose outputs would depend on who owns what.
+
+        A global one runs where ALL is owned, and sees what every shard sees: facts and outputs of
+        whole feeds. So its keys and outputs are feeds, and in its graph no other reads them.
+        """
+        if processor.key != ("feed" if processor.scope == "global" else "instrument") or (
+            processor.subject == "feed"
+        ) != (processor.scope == "global"):
+            raise ValueError(
+                f"graph {self.name}: {processor.name} of scope {processor.scope} has key"
+                f" {processor.key} and subject {processor.subject}; feeds are global, and only they"
+            )
+        for kind in processor.reads:
+            emitter = self.emitter.get(kind)
+            if emitter is None:
+                continue
+            if processor.scope == "global" and emitter.scope != "global":
+                raise ValueError(
+                    f"graph {self.name}: {processor.name} is global and would not see {kind},"
+                    f" which {emitter.name} emits by instrument"
+                )
+            if processor.scope != "global" and emitter.scope == "global" and emitter.name in own:
+                raise ValueError(
+                    f"graph {self.name}: {processor.name} reads {kind} of {emitter.name}, which"
+                    " runs in one shard only: put it in a graph of its own"
+                )
 
     def _find_depth(self, processor: Processor, path: tuple[str, ...]) -> int:
         if processor.name in path:

@@ -10,7 +10,7 @@ from tidemill.schemas import events, kinds
 from tidemill.schemas.errors import Unreadable
 from tidemill.schemas.events import Event
 from tidemill.schemas.events.instrument import InstrumentDefined
-from tidemill.schemas.identifiers import ALL
+from tidemill.schemas.identifiers import ALL, partition
 from tidemill.schemas.kinds import KINDS
 from tidemill.schemas.run import FRAMES, Records
 from tidemill.streams import subjects
@@ -82,27 +82,33 @@ class Intake:
         self._poison: list[Poison] = []
         self._control: list[Event] = []
         self._ts = 0
+        self._from = self._end
+        """End of the segment before."""
 
     def segments(self, messages: Iterable[Message]) -> Iterator[Segment]:
         """Yield the messages as segments; a new instrument or feed begins a new segment."""
         for message in messages:
-            subject = subjects.parse(message.subject)
-            owned = subject.partition in self._partitions or subject.partition == ALL
-            if subject.kind == "instrument":
-                if owned:
-                    yield from self._define(message, subject)
-            elif subject.kind == "ctl":
-                yield from self._cut()
-                self._take_control(message)
-            elif owned and subject.kind in self._kinds:
-                if subject.partition == ALL and subject.venue:
-                    yield from self._name_feed(subject.venue, subject.symbol)
-                try:
-                    self._take(message, subject)
-                except Unreadable as error:
-                    self._refuse(message, subject, str(error))
+            subject = _subject(message.subject)
+            if subject is not None:
+                yield from self._sort(message, subject)
             self._end = message.sequence
         yield from self._cut()
+
+    def _sort(self, message: Message, subject: subjects.Subject) -> Iterator[Segment]:
+        owned = subject.partition in self._partitions or subject.partition == ALL
+        if subject.kind == "instrument":
+            if owned:
+                yield from self._define(message, subject)
+        elif subject.kind == "ctl":
+            yield from self._cut()
+            self._take_control(message)
+        elif owned and subject.kind in self._kinds:
+            if subject.partition == ALL and subject.venue:
+                yield from self._name_feed(subject.venue, subject.symbol)
+            try:
+                self._take(message, subject)
+            except Unreadable as error:
+                self._refuse(message, subject, str(error))
 
     def _take_control(self, message: Message) -> None:
         with suppress(Unreadable):  # a later version's command: it is for later versions to obey
@@ -114,6 +120,11 @@ class Intake:
             event = events.decode(message.payload)
             if not isinstance(event, InstrumentDefined):
                 raise Unreadable(f"{event.tag()} is no InstrumentDefined")
+            place = (event.venue, event.symbol, partition(event.pair))
+            if place != (subject.venue, subject.symbol, subject.partition):
+                raise Unreadable(
+                    f"{event.instrument_id}, {event.pair}, is defined on another subject"
+                )
             self._keys.define(event)
         except (Unreadable, ValueError) as error:
             self._refuse(message, subject, str(error))
@@ -124,13 +135,14 @@ class Intake:
             self._keys.add_feed(venue, product)
 
     def _refuse(self, message: Message, subject: subjects.Subject, reason: str) -> None:
+        whole = subject.partition == ALL
         self._poison.append(
             Poison(
                 message.sequence,
                 subject.kind,
                 message.subject,
                 subject.partition,
-                self._keys.slot(subject.venue, subject.symbol),
+                -1 if whole else self._keys.slot(subject.venue, subject.symbol),
                 message.payload,
                 reason,
             )
@@ -140,6 +152,8 @@ class Intake:
         slot, feed = self._place(subject)
         if subject.kind not in KINDS:
             event = events.decode(message.payload)
+            if event.channel != f"md.{subject.kind}":
+                raise Unreadable(f"{event.tag()} on a subject of md.{subject.kind}")
             self._events.setdefault(subject.kind, []).append(event)
             row = (0, 1, message.sequence, 0, slot, feed, 0, 0)
             self._rows.setdefault(subject.kind, []).append(row)
@@ -179,7 +193,8 @@ class Intake:
         return slot, int(self._keys.instruments["feed"][slot])
 
     def _cut(self) -> Iterator[Segment]:
-        if self._rows or self._poison or self._control:
+        """End a segment, also one without records: other graphs' may belong to its facts."""
+        if self._end > self._from or self._control:
             columns = {}
             for kind, rows in self._rows.items():
                 columns[kind] = Column(
@@ -191,9 +206,19 @@ class Intake:
         self._clear()
 
 
+def _subject(text: str) -> subjects.Subject | None:
+    """Parse a subject of LOG; None for what is no fact of Tidemill's, which concerns nobody."""
+    try:
+        subject = subjects.parse(text)
+    except ValueError:
+        return None
+    is_md = bool(subject.venue)
+    return None if is_md and subject.kind in ("time", "ctl") else subject
+
+
 def _join(parts: list[Records]) -> Records:
     """Concatenate records of one dtype as plain bytes: field by field is six times slower."""
-    if len(parts) == 1:
-        return parts[0]
+    if len(parts) == 1:  # blocks of a later version are longer than their records
+        return np.ascontiguousarray(parts[0])
     whole = np.dtype(f"V{parts[0].dtype.itemsize}")
     return np.concatenate([part.view(whole) for part in parts]).view(parts[0].dtype)

@@ -16,7 +16,8 @@ class Keys:
     """Slots of instruments and feeds of one process, grown by facts only.
 
     `instruments` (S,) has dtype INSTRUMENTS. Raises ValueError where a definition would move an
-    instrument to another pair, or a bound is passed.
+    instrument to another pair; OverflowError where a bound is passed, which no fact is to blame
+    for: it depends on how many a process owns, so it stops the process.
     """
 
     def __init__(self) -> None:
@@ -59,10 +60,11 @@ class Keys:
         Every shard reads feeds' records, but only its own instruments' definitions: so the order
         of feeds is the same in all of them.
         """
-        number = self._feeds.setdefault((venue, product), len(self.feeds))
+        number = self._feeds.get((venue, product), len(self.feeds))
         if number == len(self.feeds):
             if number >= FEEDS_MAX:
-                raise ValueError(f"more than {FEEDS_MAX} feeds")
+                raise OverflowError(f"more than {FEEDS_MAX} feeds")
+            self._feeds[venue, product] = number
             self.feeds.append((venue, product))
             of = (self.instruments["venue"] == venue.encode()) & (
                 self.instruments["product"] == product.encode()
@@ -72,9 +74,10 @@ class Keys:
 
     def define(self, event: InstrumentDefined) -> int:
         """Give an instrument its slot, or change what is known of it; return the slot."""
-        slot = self._slots.setdefault((event.venue, event.symbol), len(self.definitions))
+        slot = self._slots.get((event.venue, event.symbol), len(self.definitions))
         if slot == len(self.definitions):
             self._grow(slot)
+            self._slots[event.venue, event.symbol] = slot
             self.definitions.append(event)
         elif self.definitions[slot].pair != event.pair:
             raise ValueError(
@@ -99,6 +102,6 @@ class Keys:
 
     def _grow(self, slot: int) -> None:
         if slot >= INSTRUMENTS_MAX:
-            raise ValueError(f"more than {INSTRUMENTS_MAX} instruments")
+            raise OverflowError(f"more than {INSTRUMENTS_MAX} instruments")
         if slot == len(self._table):
             self._table = np.concatenate([self._table, np.zeros(slot, INSTRUMENTS)])

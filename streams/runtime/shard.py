@@ -7,26 +7,25 @@ restores the newest snapshots, re-reads, and makes no output twice.
 
 import asyncio
 import logging
-import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from crc32c import crc32c
 
-from tidemill.schemas import events
 from tidemill.schemas.errors import Fenced, Regressed, Unavailable
-from tidemill.schemas.events.control import DeadLetterSkipped
 from tidemill.schemas.identifiers import ALL, PARTITIONS, partition_token
-from tidemill.streams import crash_points, subjects
+from tidemill.streams import crash_points
 from tidemill.streams import log as port
 from tidemill.streams.log import Log, Message
+from tidemill.streams.runtime import control
 from tidemill.streams.runtime.checkpoint import Checkpoint
 from tidemill.streams.runtime.code_hash import code_hash
+from tidemill.streams.runtime.committer import Committer
 from tidemill.streams.runtime.engine import Engine, Section
+from tidemill.streams.runtime.gate import CHECKPOINTS
 from tidemill.streams.runtime.graph import Graph
-from tidemill.streams.runtime.outputs import Output
-from tidemill.streams.runtime.snapshot import Saved, Snapshots
+from tidemill.streams.runtime.snapshot import Loaded, Saved, Snapshots
 from tidemill.streams.runtime.upstream import Upstream
 
 logger = logging.getLogger(__name__)
@@ -65,15 +64,6 @@ def filters(partitions: Iterable[int]) -> list[str]:
     return [f"md.*.*.*.{token}" for token in [*tokens, "all"]] + ["ctl.>", "time"]
 
 
-@dataclass
-class Committed:
-    """What OUT holds of one partition: `done`, and the sequence of its checkpoint (0: none)."""
-
-    done: int = 0
-    sequence: int = 0
-    out_from: int = 1
-
-
 class Shard:
     """Runs `graph` for `partitions`. Raises Fenced, Regressed, Unreadable, Unavailable from `run`.
 
@@ -93,26 +83,31 @@ class Shard:
         self.graph = graph
         self.partitions = frozenset(partitions)
         self.engine = Engine(graph, ())
-        self.committed = {p: Committed() for p in sorted(self.partitions)}
         self.done = 0
         """Newest LOG sequence that was stepped."""
         self.lag = 0
         """Messages of LOG behind the last one pulled."""
         self.stepped = 0
         """Messages stepped since start."""
-        self.retries = 0
-        """Attempts that had to be made again since start."""
         self._log, self._out = log, out
         self._limits = limits or Limits()
         self._code = code or code_hash()
         self._folder = snapshots
         self._snapshots: Snapshots | None = None
-        self._uuid = ""
-        self._upstream = Upstream(out, graph, self.partitions) if graph.upstream else None
+        self._committer = Committer(
+            out, graph, self._code, self._limits.commit_bytes_max, self._limits.retry_s_max
+        )
+        self._deployed_at = 0
+        self._upstream: Upstream | None = None
         self._commit: asyncio.Task[None] | None = None
         self._writing: asyncio.Task[Path] | None = None
         self._snapshot_ts = 0
         self._snapshot_bytes = 0
+
+    @property
+    def retries(self) -> int:
+        """Attempts that had to be made again since start."""
+        return self._committer.retries
 
     async def run(self, until: int | None = None, stop: asyncio.Event | None = None) -> None:
         """Recover, then step for ever, or until everything up to LOG sequence `until` is committed.
@@ -121,8 +116,7 @@ class Shard:
         """
         reader = None
         try:
-            await self.recover()
-            reader = await self._log.read(self.done + 1, filters(self.partitions))
+            reader = await self._begin()
             while not (stop and stop.is_set()) and (until is None or self.done < until):
                 messages = await self._pull(reader)
                 self.lag = reader.pending
@@ -136,13 +130,31 @@ class Shard:
             if self._writing is not None:
                 await self._writing
         finally:
-            for task in (self._commit, self._writing):
-                if task is not None:
-                    task.cancel()
-            if reader is not None:
-                await reader.close()
-            if self._upstream is not None:
-                await self._upstream.close()
+            await self._end(reader)
+
+    async def _begin(self) -> port.Reader:
+        """Recover and open LOG; wait, however long, while LOG or OUT is away."""
+        attempt = 0
+        while True:
+            try:
+                await self.recover()
+                return await self._log.read(self.done + 1, filters(self.partitions))
+            except Unavailable as error:
+                attempt += 1
+                logger.warning("graph %s waits to recover: %s", self.graph.name, error)
+            await self._settle()
+            await self._committer.back_off(attempt)
+
+    async def _end(self, reader: port.Reader | None) -> None:
+        """Stop what runs beside the loop, and do not leave before it has stopped."""
+        tasks = [task for task in (self._commit, self._writing) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if reader is not None:
+            await reader.close()
+        if self._upstream is not None:
+            await self._upstream.close()
 
     async def _pull(self, reader: port.Reader) -> list[Message]:
         """Pull a batch; wait, however long, while LOG is away."""
@@ -155,7 +167,7 @@ class Shard:
             except Unavailable as error:
                 attempt += 1
                 logger.warning("graph %s waits for LOG: %s", self.graph.name, error)
-            await self._back_off(attempt)
+            await self._committer.back_off(attempt)
 
     async def _complete(self, reader: port.Reader) -> int:
         """Return up to where everything was pulled, as far as LOG can be asked."""
@@ -172,19 +184,16 @@ class Shard:
         self.done = messages[-1].sequence
         self.stepped += len(messages)
         self._snapshot_bytes += sum(len(message.payload) for message in messages)
-        if self.engine.deployed not in ("", self._code):
-            raise Fenced(
-                f"LOG deploys code {self.engine.deployed} for graph {self.graph.name}, this is"
-                f" {self._code}: start the deployed version, or run `tidemill deploy`"
-            )
+        if self.done > self._deployed_at and self.engine.deployed not in ("", self._code):
+            raise self._replaced(self.engine.deployed)
         timed = any(message.subject == "time" for message in messages)
         touched = {output.partition for output in made}
         if timed:
-            touched |= {p for p in self.engine.partitions if self.committed[p].done < self.done}
+            touched |= self._committer.behind(self.done) & self.engine.partitions
         await self._settle()
         if touched:
             self._commit = asyncio.create_task(
-                self._commit_all(made, touched, messages[-1], self._out_from())
+                self._committer.commit(made, touched, messages, self._out_from())
             )
         if timed and self.engine.partitions == self.partitions and self._snapshot_due():
             await self._settle()
@@ -193,12 +202,28 @@ class Shard:
 
     async def _conclude(self, until: int) -> None:
         """Say that everything up to `until` is done, though the last of it was not ours."""
-        last = await self._log.get(until)
-        if last is not None:
-            self.done = until
-        touched = {p for p, known in self.committed.items() if known.done < until}
+        last = await self._get(until)
+        touched = self._committer.behind(until)
         if last is not None and touched:
-            await self._commit_all([], touched, last, self._out_from())
+            self.done = max(self.done, until)
+            await self._committer.commit([], touched, [last], self._out_from())
+
+    async def _get(self, sequence: int) -> Message | None:
+        """Return a message of LOG; wait, however long, while LOG is away."""
+        attempt = 0
+        while True:
+            try:
+                return await self._log.get(sequence)
+            except Unavailable as error:
+                attempt += 1
+                logger.warning("graph %s waits for LOG: %s", self.graph.name, error)
+            await self._committer.back_off(attempt)
+
+    def _replaced(self, deployed: str) -> Fenced:
+        return Fenced(
+            f"LOG deploys code {deployed} for graph {self.graph.name}, this is {self._code}:"
+            " start the deployed version, or run `tidemill deploy`"
+        )
 
     def _out_from(self) -> int:
         return self._upstream.out_from if self._upstream is not None else 1
@@ -206,102 +231,8 @@ class Shard:
     async def _settle(self) -> None:
         """Wait for the commit in flight."""
         if self._commit is not None:
-            commit, self._commit = self._commit, None
-            await commit
-
-    async def _commit_all(
-        self, made: list[Output], touched: set[int], last: Message, out_from: int
-    ) -> None:
-        """Commit outputs by partition; partitions that fit go into one atomic batch together."""
-        by_partition: dict[int, list[Output]] = {p: [] for p in sorted(touched)}
-        for output in made:
-            by_partition[output.partition].append(output)
-        batch: list[int] = []
-        count = size = 0
-        for partition, outputs in by_partition.items():
-            more = len(outputs) + 1
-            weight = sum(len(output.payload) for output in outputs)
-            full = count + more > port.BATCH_MESSAGES_MAX
-            if batch and (full or size + weight > self._limits.commit_bytes_max):
-                await self._transact(batch, by_partition, last, out_from)
-                batch, count, size = [], 0, 0
-            batch.append(partition)
-            count, size = count + more, size + weight
-        await self._transact(batch, by_partition, last, out_from)
-
-    async def _transact(
-        self,
-        batch: Sequence[int],
-        by_partition: dict[int, list[Output]],
-        last: Message,
-        out_from: int,
-    ) -> None:
-        """Commit one atomic batch, whatever happens to its acknowledgement. Raises Fenced."""
-        outputs = [(o.subject, o.payload) for p in batch for o in by_partition[p]]
-        checkpoints = []
-        for partition in batch:
-            body = self._checkpoint(partition, last, out_from).write()
-            subject = subjects.checkpoint(self.graph.name, partition)
-            checkpoints.append(port.Checkpoint(subject, body, self.committed[partition].sequence))
-        crash_points.reach("graph.commit.storing")
-        sequences = await self._store(outputs, checkpoints)
-        crash_points.reach("graph.commit.stored")
-        for partition, checkpoint in zip(batch, checkpoints, strict=True):
-            self.committed[partition] = Committed(
-                last.sequence, sequences[checkpoint.subject], out_from
-            )
-
-    async def _store(
-        self, outputs: list[tuple[str, bytes]], checkpoints: list[port.Checkpoint]
-    ) -> dict[str, int]:
-        """Store one batch; find out what became of an attempt whose answer was lost."""
-        attempt = 0
-        while True:
-            try:
-                return await self._out.transact(outputs, checkpoints)
-            except Unavailable as error:
-                attempt += 1
-                logger.warning("commit of graph %s is uncertain: %s", self.graph.name, error)
-            except Fenced:
-                if attempt == 0:
-                    raise  # otherwise it may be an earlier attempt of ours that landed late
-            await self._back_off(attempt)
-            try:
-                found = await self._landed(checkpoints)
-            except Unavailable:
-                continue
-            if found is not None:
-                return found
-
-    async def _landed(self, checkpoints: list[port.Checkpoint]) -> dict[str, int] | None:
-        """Return the sequences of a batch that landed, None if it did not (yet). Raises Fenced."""
-        found = [await self._out.last(checkpoint.subject) for checkpoint in checkpoints]
-        first, wanted = found[0], checkpoints[0]
-        if first is not None and first.payload == wanted.payload:
-            return {message.subject: message.sequence for message in found if message}
-        if (first.sequence if first else 0) != wanted.last:
-            raise Fenced(f"another owner committed {wanted.subject}")
-        return None
-
-    async def _back_off(self, attempt: int) -> None:
-        self.retries += 1
-        limit = min(self._limits.retry_s_max, 0.05 * 2**attempt)
-        await asyncio.sleep(random.uniform(limit / 2, limit))
-
-    def _checkpoint(self, partition: int, last: Message, out_from: int) -> Checkpoint:
-        scoped = [
-            p.name for p in self.graph.processors if (p.scope == "global") == (partition == ALL)
-        ]
-        return Checkpoint(
-            graph=self.graph.name,
-            partition=partition,
-            done=last.sequence,
-            processors=tuple(scoped),
-            code_hash=self._code,
-            log=self._uuid,
-            tail=crc32c(last.payload),
-            out_from=out_from,
-        )
+            await self._commit
+            self._commit = None
 
     def _snapshot_due(self) -> bool:
         old = self.engine.ts - self._snapshot_ts >= self._limits.snapshot_ns
@@ -323,28 +254,42 @@ class Shard:
         )
 
     async def recover(self) -> None:
-        """Restore what the checkpoints say; raises Regressed before any effect if LOG is not it."""
+        """Restore what the checkpoints say.
+
+        Raises Regressed before any effect if LOG is not theirs, Fenced if LOG deploys other code,
+        Unavailable.
+        """
         identity = await self._log.identity()
-        self._uuid = identity.uuid
-        for message in await self._out.lasts(f"ckpt.{self.graph.name}.*"):
-            checkpoint = Checkpoint.read(message.payload)
-            if checkpoint.partition in self.partitions:
-                await self._prove(checkpoint, identity)
-                self.committed[checkpoint.partition] = Committed(
-                    checkpoint.done, message.sequence, checkpoint.out_from
-                )
-        done = {partition: known.done for partition, known in self.committed.items()}
+        checkpoints = await self._checkpoints(identity)
+        known = await control.read(self._log, self.graph.name, identity.last)
+        if known.deployed not in ("", self._code):
+            raise self._replaced(known.deployed)
+        self._deployed_at = known.deployed_at
+        self.engine = Engine(self.graph, (), known.skips)
+        covered = self._committer.recall(identity.uuid, self.partitions, checkpoints)
+        for (processor, partition), done in covered.items():
+            self.engine.committed[processor][partition] = done
         saved: dict[int, Saved] = {}
         if self._folder is not None:
             self._snapshots = Snapshots(self._folder, self.graph, identity.uuid, self._code)
-            saved = self._snapshots.newest(done)
-        skips = await self._skips()
-        self.engine = Engine(self.graph, (), skips)
-        for partition, known in self.committed.items():
-            self.engine.committed[partition] = known.done
-        await self._restore(saved)
+            whole = {p: self._committer.committed[p].whole for p in self.partitions}
+            saved = await asyncio.to_thread(self._snapshots.newest, whole)
+        await self._restore(saved, identity.uuid)
         self._snapshot_ts = self.engine.ts
         crash_points.reach("graph.recovery.restored")
+
+    async def _checkpoints(self, identity: port.Identity) -> list[tuple[Message, Checkpoint]]:
+        """Return the checkpoints of all graphs. Raises Regressed unless LOG is theirs."""
+        found = []
+        proven: dict[tuple[str, int, int], None] = {}
+        for message in await self._out.lasts(CHECKPOINTS):
+            checkpoint = Checkpoint.read(message.payload)
+            found.append((message, checkpoint))
+            key = (checkpoint.log, checkpoint.done, checkpoint.tail)
+            if key not in proven:
+                await self._prove(checkpoint, identity)
+                proven[key] = None
+        return found
 
     async def _prove(self, checkpoint: Checkpoint, identity: port.Identity) -> None:
         """Raise Regressed unless LOG is the one that a checkpoint speaks of."""
@@ -353,6 +298,8 @@ class Shard:
             raise Regressed(
                 f"LOG REGRESSED: it is stream {identity.uuid}, not {checkpoint.log}: {how}"
             )
+        if checkpoint.done > identity.last:
+            identity = await self._log.identity()  # another shard may have stepped what came since
         if checkpoint.done > identity.last:
             raise Regressed(
                 f"LOG REGRESSED: it ends at {identity.last}, {checkpoint.graph} has stepped"
@@ -364,60 +311,55 @@ class Shard:
         if message is not None and crc32c(message.payload) != checkpoint.tail:
             raise Regressed(f"LOG REGRESSED: {checkpoint.done} is another message: {how}")
 
-    async def _skips(self) -> set[tuple[str, int]]:
-        """Read what operators told to skip, ahead of its place: a halted graph needs it earlier."""
-        found = set()
-        reader = await self._log.read(1, ["ctl.skip.>"])
-        while messages := await reader.pull(1_000, 1 << 20, 0.05):
-            for message in messages:
-                event = events.decode(message.payload)
-                if isinstance(event, DeadLetterSkipped):
-                    found.add((event.processor, event.r))
-        await reader.close()
-        return found
-
-    async def _restore(self, saved: dict[int, Saved]) -> None:
+    async def _restore(self, saved: dict[int, Saved], log_uuid: str) -> None:
         """Bring all partitions to one position: the oldest catches up to the next, and joins it."""
         groups: dict[int, dict[int, Saved | None]] = {}
         for partition in sorted(self.partitions):
             found = saved.get(partition)
             groups.setdefault(found.r if found else 0, {})[partition] = found
-        out_from = 1
-        opened = False
-        for r in sorted(groups):
-            if opened and r > self.done:
+        loaded = {r: await asyncio.to_thread(self._load, groups[r]) for r in sorted(groups)}
+        if self.graph.upstream:
+            await self._open_upstream(log_uuid, min(state.out_from for state in loaded.values()))
+        self.done = next(iter(loaded))
+        for r, state in loaded.items():
+            if r > self.done:
                 await self._catch_up(r)
-            sections, out_from, ts = self._load(groups[r])
-            for section in sections:
+            for section in state.sections:
                 self.engine.adopt(section)
-            self.engine.ts = max(self.engine.ts, ts)
-            self.done = r
-            if self._upstream is not None and not opened:
-                await self._upstream.open(out_from)
-                self._upstream.take(r, self.engine)
-            opened = True
+            self.engine.ts = max(self.engine.ts, state.ts)
+            if self._upstream is not None:
+                self._upstream.adopt(groups[r], r)
 
-    def _load(self, group: dict[int, Saved | None]) -> tuple[list[Section], int, int]:
-        """Return the sections of a group, and the OUT sequence and time they stand at."""
-        sections, out_from, ts = [], 1, 0
+    async def _open_upstream(self, log_uuid: str, out_from: int) -> None:
+        if self._upstream is not None:
+            await self._upstream.close()
+        self._upstream = Upstream(self._out, self.graph, self.partitions, log_uuid, out_from)
+        await self._upstream.open()
+
+    def _load(self, group: dict[int, Saved | None]) -> Loaded:
+        """Return the sections of a group, and the time and OUT sequence they stand at."""
+        empty = [Section(p, [], [], {}) for p, found in group.items() if found is None]
+        state = Loaded(0, 1, empty)
         files = {found for found in group.values() if found is not None}
-        for found in sorted(files, key=lambda found: found.path.name):
+        for index, found in enumerate(sorted(files, key=lambda found: found.path.name)):
             assert self._snapshots is not None
             wanted = frozenset(p for p, s in group.items() if s == found)
-            ts, out_from, loaded = self._snapshots.load(found, wanted)
-            sections += loaded
-        sections += [Section(p, [], [], {}) for p, found in group.items() if found is None]
-        return sections, out_from, ts
+            one = self._snapshots.load(found, wanted)
+            out_from = min(one.out_from, state.out_from) if index or empty else one.out_from
+            state = Loaded(max(one.ts, state.ts), out_from, state.sections + one.sections)
+        return state
 
     async def _catch_up(self, r: int) -> None:
         """Step the partitions that are owned already up to `r`, and commit what was not."""
         reader = await self._log.read(self.done + 1, filters(self.engine.partitions))
-        while self.done < r:
-            messages = await self._pull(reader)
-            due = [message for message in messages if message.sequence <= r]
-            if due:
-                await self._advance(due)
-            if len(due) < len(messages) or await self._complete(reader) >= r:
-                self.done = max(self.done, r)
-        await reader.close()
+        try:
+            while self.done < r:
+                messages = await self._pull(reader)
+                due = [message for message in messages if message.sequence <= r]
+                if due:
+                    await self._advance(due)
+                if len(due) < len(messages) or await self._complete(reader) >= r:
+                    self.done = max(self.done, r)
+        finally:
+            await reader.close()
         await self._settle()

@@ -4,22 +4,23 @@ import hashlib
 import os
 import re
 import struct
+from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
 
-from tidemill.schemas.errors import Unavailable, Unreadable
+from tidemill.schemas.errors import Unavailable
 from tidemill.schemas.events.instrument import InstrumentDefined
 from tidemill.streams import crash_points
-from tidemill.streams.runtime.engine import Section
+from tidemill.streams.runtime.engine import Held, Section
 from tidemill.streams.runtime.graph import Graph
 
 _NAME = re.compile(r"(\d{20})-([0-9a-f]{16})\.snap")
 _MAGIC = b"TIDEMILL1"
 KEPT = 3
-"""Snapshot files that stay for each set of partitions."""
+"""Snapshots that stay of each partition."""
 
 
 class Saved(NamedTuple):
@@ -30,14 +31,26 @@ class Saved(NamedTuple):
     path: Path
 
 
+class Loaded(NamedTuple):
+    """What a snapshot holds: newest `time` (ns), `out_from` as in a checkpoint, and sections."""
+
+    ts: int
+    out_from: int
+    sections: list[Section]
+
+
 class Snapshots:
     """Snapshots of one graph, one log and one code hash, in `folder`/<graph>/<log>-<code>.
 
-    A file's name holds `r` and the SHA-256 of its bytes, so a torn or changed file is not read.
+    A file's name holds `r` and the SHA-256 of its bytes, so a torn or changed file is not read; nor
+    is one of other processors than the graph's, whose state would begin in the middle of the log.
     """
 
     def __init__(self, folder: Path, graph: Graph, log: str, code: str) -> None:
         self._graph = graph
+        self._processors = [
+            [p.name, p.version, p.key, str(p.state.descr)] for p in graph.processors
+        ]
         self._folder = folder / graph.name / f"{log}-{code}"
         self._folder.mkdir(parents=True, exist_ok=True)
 
@@ -48,7 +61,13 @@ class Snapshots:
         """
         arrays: list[bytes] = []
         heads = [_head(section, arrays) for section in sections]
-        head = {"r": r, "ts": ts, "out_from": out_from, "sections": heads}
+        head = {
+            "r": r,
+            "ts": ts,
+            "out_from": out_from,
+            "processors": self._processors,
+            "sections": heads,
+        }
         text = orjson.dumps(head, option=orjson.OPT_NON_STR_KEYS)
         body = b"".join((_MAGIC, struct.pack("<Q", len(text)), text, *arrays))
         path = self._folder / f"{r:020d}-{hashlib.sha256(body).hexdigest()[:16]}.snap"
@@ -64,7 +83,7 @@ class Snapshots:
         os.fsync(descriptor)
         os.close(descriptor)
         crash_points.reach("graph.snapshot.written")
-        self._drop(frozenset(section.partition for section in sections))
+        self._drop()
         return path
 
     def newest(self, done: dict[int, int]) -> dict[int, Saved]:
@@ -76,31 +95,31 @@ class Snapshots:
                     found.setdefault(partition, saved)
         return found
 
-    def load(self, saved: Saved, partitions: frozenset[int]) -> tuple[int, int, list[Section]]:
-        """Return (ts, out_from, sections of `partitions`). Raises Unreadable for a damaged file,
-        Unavailable for one that was dropped since `newest` found it.
+    def load(self, saved: Saved, partitions: frozenset[int]) -> Loaded:
+        """Return what a file holds of `partitions`. Raises Unavailable for one that was dropped or
+        damaged since `newest` found it: another look finds an older one.
         """
         try:
             body = saved.path.read_bytes()
         except FileNotFoundError as error:
             raise Unavailable(f"{saved.path} was replaced by a newer snapshot") from error
         if hashlib.sha256(body).hexdigest()[:16] not in saved.path.name:
-            raise Unreadable(f"{saved.path} is damaged")
+            raise Unavailable(f"{saved.path} is damaged")
         head, start = _read_head(body)
         states = {p.name: p.state for p in self._graph.processors}
         sections = []
         for section in head["sections"]:
             parts = {}
-            for name, (at, rows, parked) in section["parts"].items():
+            for name, (at, rows, parked, letters_at) in section["parts"].items():
                 dtype = states[name]
                 end = start + at + rows * dtype.itemsize
                 array = np.frombuffer(body[start + at : end], dtype)
-                parts[name] = (array, {int(k): r for k, r in parked.items()})
+                parts[name] = Held(array, {int(k): r for k, r in parked.items()}, letters_at)
             if section["partition"] in partitions:
                 definitions = [InstrumentDefined.model_validate(d) for d in section["definitions"]]
                 feeds = [(venue, product) for venue, product in section["feeds"]]
                 sections.append(Section(section["partition"], definitions, feeds, parts))
-        return head["ts"], head["out_from"], sections
+        return Loaded(head["ts"], head["out_from"], sections)
 
     def _files(self) -> list[Saved]:
         """Return the files that verify, newest first."""
@@ -113,20 +132,25 @@ class Snapshots:
                 continue
             if match and hashlib.sha256(body).hexdigest()[:16] == match[2]:
                 head, _ = _read_head(body)
+                if head["processors"] != self._processors:
+                    continue
                 owned = frozenset(section["partition"] for section in head["sections"])
                 found.append(Saved(int(match[1]), owned, path))
         return found
 
-    def _drop(self, partitions: frozenset[int]) -> None:
-        same = [saved for saved in self._files() if saved.partitions == partitions]
-        for saved in same[KEPT:]:
-            saved.path.unlink(missing_ok=True)
+    def _drop(self) -> None:
+        """Drop files that have KEPT newer ones for each of their partitions, in whatever shards."""
+        newer: Counter[int] = Counter()
+        for saved in self._files():
+            if all(newer[partition] >= KEPT for partition in saved.partitions):
+                saved.path.unlink(missing_ok=True)
+            newer.update(saved.partitions)
 
 
 def _head(section: Section, arrays: list[bytes]) -> dict[str, object]:
     parts = {}
-    for name, (rows, parked) in section.parts.items():
-        parts[name] = (sum(map(len, arrays)), len(rows), parked)
+    for name, (rows, parked, letters_at) in section.parts.items():
+        parts[name] = (sum(map(len, arrays)), len(rows), parked, letters_at)
         arrays.append(rows.tobytes())
     definitions = [definition.model_dump(mode="json") for definition in section.definitions]
     return {

@@ -1,7 +1,9 @@
 """Records of other graphs, merged by rule 3: a root is stepped when its checkpoints say done."""
 
+import asyncio
 import logging
 from collections.abc import Iterable
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -9,53 +11,23 @@ import numpy as np
 from tidemill.schemas import events, kinds
 from tidemill.schemas.errors import Unavailable, Unreadable
 from tidemill.schemas.events import Derived
-from tidemill.schemas.identifiers import ALL, PARTITIONS
+from tidemill.schemas.identifiers import ALL
 from tidemill.schemas.kinds import KINDS
 from tidemill.schemas.run import FRAMES, Records
 from tidemill.streams import subjects
 from tidemill.streams.log import Log, Message, Reader
-from tidemill.streams.runtime.checkpoint import Checkpoint
 from tidemill.streams.runtime.engine import Engine
-from tidemill.streams.runtime.graph import Graph, Processor
+from tidemill.streams.runtime.gate import CHECKPOINTS, Gate, needs
+from tidemill.streams.runtime.graph import Graph
 from tidemill.streams.runtime.intake import NO_RECORDS, Column
 from tidemill.streams.subjects import DERIVED, Subject
 
 logger = logging.getLogger(__name__)
 
-PULL_MESSAGES, PULL_BYTES = 2_000, 8 << 20
+PULL_MESSAGES, PULL_BYTES, PULL_S = 2_000, 8 << 20, 1.0
+AWAY_S = 0.2
+"""Pause after OUT could not be read."""
 ROOTS = {kind: root for root, kind in DERIVED.items()}
-
-
-class Gate:
-    """How far processors have committed each partition, by the checkpoints read from OUT in order.
-
-    `needs` are (processor, partition) that must all be done.
-    """
-
-    def __init__(self, needs: Iterable[tuple[str, int]]) -> None:
-        self._done = dict.fromkeys(needs, 0)
-
-    def observe(self, message: Message) -> None:
-        """Take note of a checkpoint message. Raises Unreadable."""
-        checkpoint = Checkpoint.read(message.payload)
-        for processor in checkpoint.processors:
-            key = (processor, checkpoint.partition)
-            if key in self._done:
-                self._done[key] = max(self._done[key], checkpoint.done)
-
-    @property
-    def done(self) -> int:
-        """Every root up to here is whole in what was read from OUT."""
-        return min(self._done.values())
-
-
-def needs(processors: Iterable[Processor], partitions: Iterable[int]) -> list[tuple[str, int]]:
-    """Return (processor, partition) whose checkpoints gate a reader of `partitions`."""
-    pairs = [p for p in partitions if p < PARTITIONS]
-    found = []
-    for processor in processors:
-        found += [(processor.name, p) for p in ([ALL] if processor.scope == "global" else pairs)]
-    return found
 
 
 class Piece(NamedTuple):
@@ -70,37 +42,48 @@ class Piece(NamedTuple):
 
 
 class Upstream:
-    """Reads the outputs that a graph needs from OUT and hands them over root by root."""
+    """Reads the outputs that a graph needs from OUT and hands them over root by root, each once."""
 
-    def __init__(self, out: Log, graph: Graph, partitions: Iterable[int]) -> None:
+    def __init__(
+        self, out: Log, graph: Graph, partitions: Iterable[int], log_uuid: str, out_from: int
+    ) -> None:
         self._out = out
         self._graph = graph
         emitters = {graph.emitter[k].name: graph.emitter[k] for k in graph.reads & ROOTS.keys()}
         others = [emitters[name] for name in sorted(graph.upstream)]
         self._partitions = frozenset(partitions)
-        self._gate = Gate(needs(others, self._partitions))
+        pairs = [needs(p.name, p.scope, self._partitions) for p in others]
+        self._gate = Gate(chain.from_iterable(pairs), log_uuid)
         self._kinds = sorted({k for p in others for k in p.emits if k in graph.reads})
         self._pieces: list[Piece] = []
+        self._adopted: dict[int, int] = {}
         self._reader: Reader | None = None
-        self._next = 0
-
-    async def open(self, out_from: int) -> None:
-        """Begin to read at sequence `out_from` of OUT."""
-        for message in await self._out.lasts("ckpt.>"):
-            if message.sequence < out_from:
-                self._gate.observe(message)
-        filters = [f"{ROOTS[kind]}.>" for kind in self._kinds]
-        self._reader = await self._out.read(out_from, [*filters, "ckpt.>"])
         self._next = out_from
+
+    async def open(self) -> None:
+        """Begin to read at `out_from` of OUT. Raises Unavailable, Regressed."""
+        for message in await self._out.lasts(CHECKPOINTS):
+            if message.sequence < self._next:
+                self._gate.tell(message.subject, message.payload)
+        filters = [f"{ROOTS[kind]}.>" for kind in self._kinds]
+        self._reader = await self._out.read(self._next, [*filters, CHECKPOINTS])
+
+    def adopt(self, partitions: Iterable[int], r: int) -> None:
+        """Never hand over what a state has that comes in at `r`: its records with root <= `r`.
+
+        OUT holds them still, or again, from `out_from` on, among later ones.
+        """
+        self._adopted.update(dict.fromkeys([*partitions, ALL], r))
 
     async def advance(self, r: int) -> None:
         """Read until every root up to `r` is whole; wait, however long, while OUT is away."""
         assert self._reader is not None
-        while self._gate.done < r:
+        while self._gate.root < r:
             try:
-                messages = await self._reader.pull(PULL_MESSAGES, PULL_BYTES, 1.0)
+                messages = await self._reader.pull(PULL_MESSAGES, PULL_BYTES, PULL_S)
             except Unavailable as error:
                 logger.warning("graph %s waits for OUT: %s", self._graph.name, error)
+                await asyncio.sleep(AWAY_S)
                 continue
             for message in messages:
                 self._next = message.sequence + 1
@@ -108,7 +91,7 @@ class Upstream:
 
     def _read(self, message: Message) -> None:
         if message.subject.startswith("ckpt."):
-            self._gate.observe(message)
+            self._gate.tell(message.subject, message.payload)
             return
         subject = subjects.parse(message.subject)
         if subject.partition not in self._partitions and subject.partition != ALL:
@@ -139,11 +122,13 @@ class Upstream:
         """Return, by kind, and forget, the records whose root is at most `r`."""
         taken: dict[str, list[Piece]] = {}
         kept: list[Piece] = []
+        owned = engine.partitions | {ALL}
         for piece in self._pieces:
-            roots = _roots(piece)
+            roots, partition = _roots(piece), piece.subject.partition
             now = roots <= r
-            if now.any() and piece.subject.partition in engine.partitions | {ALL}:
-                whole = piece if piece.event else piece._replace(records=piece.records[now])
+            new = now & (roots > self._adopted.get(partition, 0))
+            if partition in owned and new.any():
+                whole = piece if piece.event else piece._replace(records=piece.records[new])
                 taken.setdefault(piece.subject.kind, []).append(whole)
             if not now.all():
                 rest = piece if piece.event else piece._replace(records=piece.records[~now])

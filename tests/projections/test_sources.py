@@ -3,13 +3,10 @@
 import asyncio
 
 import numpy as np
-import pytest
 
-from tidemill.projections.gate import Gate
 from tidemill.projections.registry import TABLES
 from tidemill.projections.rows import Rows, concatenate
 from tidemill.projections.sources import Batch, LogSource, Mark, OutSource
-from tidemill.schemas.errors import Regressed, Unreadable
 from tidemill.schemas.identifiers import ALL, PARTITIONS
 from tidemill.streams.memory import MemoryLog
 from tidemill.tests.projections import facts
@@ -139,36 +136,3 @@ async def test_facts_are_complete_up_to_the_newest_message_read() -> None:
     assert batches[-1].done == 50
     roots = joined(batches).array("_r")
     assert roots.min() >= 11 and np.all(np.diff(roots.astype(np.int64)) >= 0)
-
-
-def checkpoint(**changed: object) -> bytes:
-    import orjson
-
-    fields = {"graph": "g", "done": 5, "processors": ["bars"], "log": "a-log", **changed}
-    return orjson.dumps(fields)
-
-
-def test_a_gate_is_the_least_over_partitions_and_the_best_over_graphs() -> None:
-    gate = Gate("bars", "pair", "a-log")
-    for number in range(PARTITIONS):
-        gate.tell(f"ckpt.old.{number:02d}", checkpoint(done=3))
-    assert gate.root == 3
-    for number in range(PARTITIONS):
-        gate.tell(f"ckpt.new.{number:02d}", checkpoint(done=9 if number else 8))
-    gate.tell("ckpt.new.all", checkpoint(done=1))
-    gate.tell("ckpt.other.00", checkpoint(done=99, processors=["price"]))
-    assert gate.root == 8
-
-
-def test_a_gate_of_a_global_processor_looks_at_its_own_checkpoint_only() -> None:
-    gate = Gate("stale", "global", "a-log")
-    gate.tell("ckpt.g.all", checkpoint(processors=["stale"], done=6))
-    assert gate.root == 6
-
-
-def test_a_checkpoint_of_another_log_or_without_sense_is_refused() -> None:
-    gate = Gate("bars", "pair", "a-log")
-    with pytest.raises(Regressed):
-        gate.tell("ckpt.g.00", checkpoint(log="another"))
-    with pytest.raises(Unreadable):
-        gate.tell("ckpt.g.00", b"{")

@@ -1,12 +1,18 @@
-"""Processors that make every mistake of order visible, and logs that tempt the runtime to make one."""
+"""Processors that make every mistake of order visible, and logs that tempt to make one."""
 
 import numpy as np
+
 from tidemill.processors.processor import Emit, Processor, Records, Run
 from tidemill.schemas import events, frame
 from tidemill.schemas.events.feed import FeedStale
 from tidemill.schemas.events.instrument import InstrumentDefined
 from tidemill.schemas.identifiers import ALL, partition
-from tidemill.schemas.kinds import BAR, PRICE, QUOTE, STATUS, TIME, TRADE
+from tidemill.schemas.kinds.bar import BAR
+from tidemill.schemas.kinds.price import PRICE
+from tidemill.schemas.kinds.quote import QUOTE
+from tidemill.schemas.kinds.status import STATUS
+from tidemill.schemas.kinds.time import TIME
+from tidemill.schemas.kinds.trade import TRADE
 from tidemill.streams import subjects
 
 COUNTED = np.dtype([("count", "<u8"), ("hash", "<u8"), ("status", "<u8")])
@@ -137,6 +143,7 @@ BEAT = Processor(
     key="feed",
     subject="feed",
     specs=("stale",),
+    poison="skip",
 )
 
 PAIRS = [("BTC", "USDT"), ("ETH", "USDT"), ("SOL", "USDT"), ("XRP", "BTC"), ("ADA", "EUR")]
