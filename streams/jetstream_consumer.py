@@ -121,6 +121,9 @@ class Consumer:
         status, text = headers.get("Status", ""), headers.get("Description", "")
         if status == "100":
             return self._check_heartbeat(headers)
+        if status == "409" and text == "Batch Completed":
+            self._pulls.pop(reply, None)  # all of it was sent, its last message may come after this
+            return self._wake()
         if status == "408" or (status == "409" and "MaxBytes" in text):
             if self._pulls.pop(reply, self) is None:
                 self._credit -= int(headers.get("Nats-Pending-Messages", "0"))

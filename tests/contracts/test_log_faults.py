@@ -242,6 +242,18 @@ async def test_large_messages_and_a_late_reader_lose_nothing(nats: RunningNats):
 
 
 @pytest.mark.integration
+async def test_a_reader_keeps_its_consumer_when_pull_requests_are_used_up(nats: RunningNats):
+    async with jetstream(nats) as log, admin(nats) as api:
+        reader = await log.read(1, ["time"])
+        before = (await api("CONSUMER.NAMES.TEST"))["consumers"]
+        for _ in range(6):
+            await log.append([("time", bytes(100))] * 900, None)
+            assert len(await pull_within(reader, 900)) == 900
+            assert await reader.pull(1, 1 << 20, 0.05) == []
+        assert (await api("CONSUMER.NAMES.TEST"))["consumers"] == before and len(before) == 1
+
+
+@pytest.mark.integration
 async def test_a_reader_that_was_held_up_itself_keeps_its_consumer(nats: RunningNats):
     async with jetstream(nats) as log, admin(nats) as api:
         reader = await log.read(1, ["time"])
