@@ -11,7 +11,7 @@ class Limits:
 
     roots_max: int = 8_192
     rows_max: int = 262_144
-    linger_s: float = 0.1  # rows wait this long for company, longer while an insert is in flight
+    linger_s: float = 0.25  # rows wait this long for company, longer while an insert is in flight
     progress_s: float = 0.2  # without rows the position moves at most this often
     backoff_min_s: float = 0.05
     backoff_max_s: float = 5.0
