@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
 from urllib.parse import urlparse
@@ -54,17 +54,17 @@ class Connection:
     async def open(self, url: str, options: Mapping[str, Any], timeout_s: float) -> None:
         """Connect. Raises Unavailable when no server lets us in within `timeout_s`."""
         try:
-            async with asyncio.timeout(timeout_s):
-                await self.client.connect(
-                    url,
-                    error_cb=self._on_error,
-                    disconnected_cb=self._on_disconnect,
-                    reconnected_cb=self._on_connect,
-                    closed_cb=self._on_disconnect,
-                    pending_size=PENDING_BYTES,
-                    max_reconnect_attempts=-1,
-                    **options,
-                )
+            connecting = self.client.connect(
+                url,
+                error_cb=self._on_error,
+                disconnected_cb=self._on_disconnect,
+                reconnected_cb=self._on_connect,
+                closed_cb=self._on_disconnect,
+                pending_size=PENDING_BYTES,
+                max_reconnect_attempts=-1,
+                **options,
+            )
+            await _within(timeout_s, connecting)
         except (TimeoutError, OSError, nats.errors.Error) as error:
             await self.client.close()
             raise Unavailable(f"NATS: {self.error or error!r}") from error
@@ -213,6 +213,21 @@ class Connection:
     async def close(self) -> None:
         """Send what waits, and leave."""
         await self.client.close()
+
+
+async def _within(timeout_s: float, coroutine: Coroutine[Any, Any, None]) -> None:
+    """Await `coroutine`. Raises TimeoutError after `timeout_s`, even if it swallows a cancellation,
+    as nats-py does while it connects (and asyncio.wait_for, which it uses, in Python 3.11)."""
+    task = asyncio.create_task(coroutine)
+    try:
+        await asyncio.wait({task}, timeout=timeout_s)
+    finally:
+        while not task.done():
+            task.cancel()
+            await asyncio.wait({task}, timeout=0.05)
+    if task.cancelled():
+        raise TimeoutError
+    task.result()
 
 
 async def connect(

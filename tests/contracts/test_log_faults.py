@@ -5,16 +5,17 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
+from nats.aio.client import Client
 
 from tests.contracts.logs import TEST, jetstream, memory
 from tests.servers import RunningNats
 from tidemill.schemas.errors import Fenced, Regressed, Unavailable
 from tidemill.streams.jetstream import JetStreamLog
-from tidemill.streams.jetstream_connection import connect
+from tidemill.streams.jetstream_connection import Connection, connect
 from tidemill.streams.log import Checkpoint, Fence, Message, Reader
 from tidemill.streams.memory import Fault
 from tidemill.streams.migrator import migrate
@@ -272,6 +273,24 @@ async def test_a_wrong_password_is_unavailable_not_for_ever(nats: RunningNats):
         await connect(nats.url.replace("@", "x@"), timeout_s=2)
     with pytest.raises(ValueError):
         await connect("127.0.0.1")
+
+
+async def test_connecting_ends_in_time_though_a_cancellation_is_swallowed():
+    class Deaf(Client):
+        async def connect(self, *_: Any, **options: Any) -> None:
+            for _ in range(3):
+                with suppress(asyncio.CancelledError):
+                    await asyncio.sleep(60)
+            await asyncio.sleep(60)
+
+        async def close(self) -> None:
+            pass
+
+    connection = Connection()
+    connection.client = Deaf()
+    async with asyncio.timeout(5):
+        with pytest.raises(Unavailable):
+            await connection.open("nats://127.0.0.1:1", {}, timeout_s=0.1)
 
 
 @pytest.mark.integration
