@@ -5,13 +5,15 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 
 import httpx2
 import orjson
+import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as ValkeyGone
-from websockets.asyncio.client import connect
+from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from tidemill.deploy.supervisor import leftovers
@@ -32,6 +34,10 @@ STEADY_S = 0.6
 """What has just started is given this long, so that the supervisor does not count a failed try."""
 
 
+async def nothing() -> None:
+    """Ask nothing of a process that serves nobody."""
+
+
 class Campaign:
     """Kills what runs on an engine, watched by an observer, into a report."""
 
@@ -44,19 +50,27 @@ class Campaign:
         self.wave += 1
         for kill in wave:
             await self._arm(kill)
-        hits = [await self._hit(kill) for kill in wave]
-        recovered_s = await self._recovered(max(hit.ts for hit in hits))
-        for kill, hit in zip(wave, hits, strict=True):
-            inside = hit.latest == kill.point
-            self._tell(kill.victim, kill.point, inside, recovered_s)
+        await self._see(wave)
 
-    async def at_points_in_time(self, kills: Sequence[Kill]) -> None:
-        """See points hit that were armed before, whenever they were."""
+    async def at_points_armed_before(self, wave: Wave) -> None:
+        """See hit what was armed before the engine was started, and all flow again."""
         self.wave += 1
-        hits = [await self._hit(kill) for kill in kills]
-        recovered_s = await self._recovered(max(hit.ts for hit in hits))
-        for kill in kills:
-            self._tell(kill.victim, kill.point, False, recovered_s)
+        await self._see(wave)
+
+    async def _see(self, wave: Wave) -> None:
+        hits = [await self._hit(kill) for kill in wave]
+        last = max(hits, key=lambda hit: hit.ts)
+        for kill, hit in zip(wave, hits, strict=True):
+            await self._successor(kill.victim, hit.killed)
+        recovered_s = await self._recovered(last.ts)
+        for kill in wave:
+            self._tell(kill.victim, kill.point, kill.inside, recovered_s)
+
+    async def _successor(self, name: str, pid: int) -> None:
+        """See that a killed process is gone, and wait until another one runs in its place."""
+        async with asyncio.timeout(FLOW_S):
+            while leftovers.process(pid) is not None or self._engine.pids().get(name, pid) == pid:
+                await asyncio.sleep(0.02)
 
     async def _arm(self, kill: Kill) -> None:
         pid = await self._engine.pid_of(kill.killed) if kill.killed else None
@@ -99,11 +113,18 @@ class Campaign:
         os.kill(pid, signal.SIGKILL)
         return pid
 
-    async def replaced(self, name: str, pid: int, killed_ns: int, where: str) -> None:
-        """See that a killed process is gone and another one runs, and that all flows again."""
+    async def replaced(
+        self,
+        name: str,
+        pid: int,
+        killed_ns: int,
+        where: str,
+        serves: Callable[[], Awaitable[None]] = nothing,
+    ) -> None:
+        """See that a killed process is followed by another, which serves, and that all flows."""
+        await self._successor(name, pid)
+        await serves()
         recovered_s = await self._recovered(killed_ns)
-        assert await self._engine.pid_of(name) != pid
-        assert leftovers.process(pid) is None
         self._tell(name, where, True, recovered_s)
 
     async def venue(self, name: str) -> None:
@@ -137,8 +158,9 @@ class Campaign:
             pid, killed_ns = self.kill("queries"), time.time_ns()
             (outcome,) = await asyncio.gather(waiting, return_exceptions=True)
             assert isinstance(outcome, httpx2.TransportError), outcome
-            await self.replaced("queries", pid, killed_ns, "a request waited in it")
-            await self._answers(client, url)
+            where = "a request waited in it"
+            serves = partial(self._answers, client, url)
+            await self.replaced("queries", pid, killed_ns, where, serves)
 
     async def _answers(self, client: httpx2.AsyncClient, url: str) -> None:
         async with asyncio.timeout(FLOW_S):
@@ -151,33 +173,31 @@ class Campaign:
     async def live(self) -> None:
         """Kill the server of updates while it pushes them; a new one goes on after the last."""
         self.wave += 1
-        newest = await self._update(None)
-        assert newest > 0
+        async with self._updates() as socket:
+            newest = await _update(socket)
+            pid, killed_ns = self.kill("live"), time.time_ns()
+            with pytest.raises(ConnectionClosed):
+                while True:
+                    newest = await _update(socket)
+        where = "an update had just come from it"
+        await self.replaced("live", pid, killed_ns, where, partial(self._pushes, newest))
+
+    async def _pushes(self, newest: int) -> None:
         async with asyncio.timeout(FLOW_S):
             while True:
-                with contextlib.suppress(OSError):
-                    if await self._update("again") > newest:
-                        return
+                with contextlib.suppress(OSError, ConnectionClosed):
+                    async with self._updates() as socket:
+                        if await _update(socket) > newest:
+                            return
                 await asyncio.sleep(0.1)
 
-    async def _update(self, again: str | None) -> int:
-        """Return the position of an update; the first time the server is killed on it."""
+    @contextlib.asynccontextmanager
+    async def _updates(self) -> AsyncIterator[ClientConnection]:
         await self._engine.pid_of("live")
         async with connect(self._engine.live_url()) as socket:
             asked = {"op": "subscribe", "channel": "trades", "symbol": "*", "venue": "BINANCE"}
             await socket.send(orjson.dumps(asked).decode())
-            while True:
-                told = orjson.loads(await asyncio.wait_for(socket.recv(), HIT_S))
-                updates = [one for one in told if "data" in one]
-                if updates and again:
-                    return int(updates[-1]["r"])
-                if updates:
-                    pid, killed_ns = self.kill("live"), time.time_ns()
-                    with contextlib.suppress(ConnectionClosed):
-                        while True:
-                            await asyncio.wait_for(socket.recv(), 5)
-                    await self.replaced("live", pid, killed_ns, "an update had just come from it")
-                    return int(updates[-1]["r"])
+            yield socket
 
     async def valkey(self) -> None:
         """Kill the cache while a request waits in it; queries answer without."""
@@ -219,3 +239,12 @@ class Campaign:
         assert found > 0
         for repair in REPAIRS:
             self._tell(repair.victim, repair.point, True, recovered_s)
+
+
+async def _update(socket: ClientConnection) -> int:
+    """Return the position of the next update of trades."""
+    while True:
+        told = orjson.loads(await asyncio.wait_for(socket.recv(), HIT_S))
+        updates = [one for one in told if "data" in one]
+        if updates:
+            return int(updates[-1]["r"])

@@ -38,7 +38,7 @@ SNAPSHOTS = (
     Kill("graph.snapshot.renaming", "graph"),
     Kill("graph.snapshot.written", "graph"),
 )
-"""Armed when the graph has no snapshot yet, and again when the next is due, 30 s on."""
+"""Armed when the graph has no snapshot yet, so that one is due; later ones are every 30 s."""
 LOAD = (
     (Kill("load.append.storing", "load", nth=5),),
     (Kill("load.append.stored", "load", nth=5),),
