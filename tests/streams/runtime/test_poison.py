@@ -53,6 +53,11 @@ async def everywhere(log: MemoryLog) -> list[DeadLetter]:
         rows = await outcome(out)
         first = first or rows
         assert rows == first, (graphs[0].name, count)
+    for size in (1, 2, 1_000):
+        out = empty()
+        limits = Limits(batch_messages_max=size)
+        await Shard(log, out, FUSED[0], limits=limits).run(until=log.end - 1)
+        assert await outcome(out) == first, size
     return await letters(out)
 
 
