@@ -10,6 +10,7 @@ from rich.table import Table as Grid
 from tidemill.deploy.supervisor.child import Status
 from tidemill.projections.clickhouse.client import ClickHouse
 from tidemill.projections.postgres import readings
+from tidemill.projections.postgres.errors import unavailable
 from tidemill.projections.postgres.readings import Pool
 from tidemill.projections.registry import TABLES
 from tidemill.streams.log import Log
@@ -67,7 +68,8 @@ class Monitor:
         if database == "clickhouse":
             ((count,),) = await self.clickhouse.query(f"SELECT count() FROM {physical}", {})
         else:
-            count = await self.pool.fetchval(f"SELECT count(*) FROM {physical}")
+            with unavailable():
+                count = await self.pool.fetchval(f"SELECT count(*) FROM {physical}")
         return int(count)
 
     async def _lag_ms(self, trades: int, log: int) -> float | None:

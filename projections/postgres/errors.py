@@ -22,6 +22,8 @@ _PASSING = (
     asyncpg.DeadlockDetectedError,
     asyncpg.SerializationError,
     asyncpg.QueryCanceledError,
+    # What asyncpg raises for a query that begins while it takes in that the server has gone.
+    asyncpg.InternalClientError,
 )
 
 
