@@ -211,8 +211,23 @@ class Connection:
         return answer
 
     async def close(self) -> None:
-        """Send what waits, and leave."""
-        await self.client.close()
+        """Send what waits, and leave, also when the server went this very moment.
+
+        nats-py then ends in the middle: with ConnectionResetError from what it still sends, so the
+        rest is done by a second call; or cancelled, by the task that was reading, when all is done.
+        """
+        for _ in range(2):
+            closing = asyncio.create_task(self.client.close())
+            try:
+                await asyncio.wait({closing})
+            finally:
+                closing.cancel()
+            error = None if closing.cancelled() else closing.exception()
+            if error is None:
+                return
+            if not isinstance(error, OSError):
+                raise error
+            self.client._status = Client.DISCONNECTED  # or it would take itself for closed
 
 
 async def _within(timeout_s: float, coroutine: Coroutine[Any, Any, None]) -> None:
