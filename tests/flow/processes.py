@@ -26,7 +26,7 @@ from tidemill.tests.flow.delays import DelayedLog
 
 AWAY, FENCED = 3, 4
 """Exit statuses after which a supervisor starts a process again."""
-SNAPSHOT_NS = 3_000_000_000
+SNAPSHOT_NS = 8_000_000_000
 """Log time between snapshots: some are always being written."""
 
 CONTEXT = multiprocessing.get_context("forkserver")
@@ -62,7 +62,7 @@ class ShardJob:
                 shard_of(self.index, self.count),
                 self.snapshots,
                 Limits(
-                    batch_messages_max=random.choice([40, 150, 400]),
+                    batch_messages_max=max(20, self.until // random.choice([50, 100, 250])),
                     snapshot_ns=SNAPSHOT_NS,
                     retry_s_max=0.2,
                 ),
