@@ -95,6 +95,21 @@ REPAIRS = (
 """Armed when the test has deleted rows of the tail."""
 
 
+BRIEF = (
+    (
+        Kill("graph.commit.stored", "graph", nth=3),
+        Kill("load.batch.committing", "load", nth=5, after_s=0.001, inside=True),
+        Kill("feeds.batch.half", "feeds", nth=3),
+        Kill("time.append.stored", "time", nth=3),
+        Kill("sink.trades.inserted", "projections", nth=2),
+    ),
+    (Kill("graph-main-0.batch.committing", "graph", "nats", nth=3, after_s=0.001, inside=True),),
+    (Kill("sink.trades.inserting", "projections", "clickhouse", nth=3, after_s=0.01, inside=True),),
+    (Kill("sink.latest_trades.written", "projections", "postgres", nth=2),),
+)
+"""Each process and each server once."""
+
+
 def together() -> list[Wave]:
     """Kills of different processes at once: each wave has the k-th of every process."""
     waves: list[Wave] = []

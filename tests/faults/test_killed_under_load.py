@@ -1,7 +1,8 @@
 """kill -9 of each process and server of the demo under load, at points that are proven to be hit.
 
-The short form runs in a minute or two; TIDEMILL_FAULTS=full is at half the pipeline's rate and
-kills one after another. TIDEMILL_FAULTS_REPORT names a file for a JSON line of each kill.
+TIDEMILL_FAULTS chooses: `brief` kills each process and server once; `points` at every point, all
+processes at once; `full` at every point, one after another, at half the pipeline's rate.
+TIDEMILL_FAULTS_RATE sets another rate, TIDEMILL_FAULTS_REPORT a file for a JSON line of each kill.
 """
 
 import asyncio
@@ -21,14 +22,14 @@ from tidemill.tests.faults.engine import Engine
 from tidemill.tests.faults.observer import Mark, Observer, observer_on
 from tidemill.tests.faults.report import Line, Report
 
-FULL = os.environ.get("TIDEMILL_FAULTS") == "full"
-RATE = int(os.environ.get("TIDEMILL_FAULTS_RATE", "320000" if FULL else "20000"))
+FORM = os.environ.get("TIDEMILL_FAULTS", "brief")
+RATE = int(os.environ.get("TIDEMILL_FAULTS_RATE", "320000" if FORM == "full" else "20000"))
 """Synthetic trades a second; half of what the pipeline takes is about 320,000 on two cores."""
-ROWS_MIN = 1_000_000 if FULL else 200_000
+ROWS_MIN = {"brief": 200_000, "points": 1_000_000, "full": 1_000_000}[FORM]
 START_S = 280.0
 """The first start compiles kernels where none are cached."""
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(3_600 if FULL else 900)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900 if FORM == "brief" else 3_600)]
 
 
 @pytest.fixture
@@ -50,25 +51,19 @@ def report(tmp_path: Path) -> Iterator[Report]:
 async def test_kill_9_of_each_process_and_server_under_load_changes_nothing(
     engine: Engine, report: Report
 ) -> None:
-    for kill in kills.SNAPSHOTS:
-        engine.arm(kill.point, Arming())
+    if FORM != "brief":
+        for kill in kills.SNAPSHOTS:
+            engine.arm(kill.point, Arming())
     await engine.start(START_S)
     async with observer_on(engine.data_dir) as observer:
         campaign = Campaign(engine, observer, report)
         await observer.flowing(await campaign.mark(), START_S)
-        await campaign.at_points_armed_before(kills.SNAPSHOTS)
-        for wave in kills.in_turn() if FULL else kills.together():
-            await campaign.at_points(wave)
-        await campaign.lost_rows()
-        for wave in kills.SERVERS:
-            await campaign.at_points(wave)
+        await (kill_each_once if FORM == "brief" else kill_at_every_point)(campaign)
         await campaign.venue("exchange-binance")
         await campaign.venue("exchange-binance_us")
         await campaign.valkey()
         await campaign.queries()
         await campaign.live()
-        if FULL:  # with much more to keep than at the start
-            await campaign.at_points(kills.SNAPSHOTS)
         await observer.busy()
         before = await campaign.mark()
     killed = await kill_the_supervisor(engine)
@@ -78,6 +73,24 @@ async def test_kill_9_of_each_process_and_server_under_load_changes_nothing(
         await assert_that_no_trade_of_the_load_is_missing(observer)
     await engine.stop()
     await assert_that_everything_is_equal(engine, before)
+
+
+async def kill_each_once(campaign: Campaign) -> None:
+    """The brief form."""
+    for wave in kills.BRIEF:
+        await campaign.at_points(wave)
+
+
+async def kill_at_every_point(campaign: Campaign) -> None:
+    """The other forms; rows that are lost from the table's tail are put back meanwhile."""
+    await campaign.at_points_armed_before(kills.SNAPSHOTS)
+    for wave in kills.in_turn() if FORM == "full" else kills.together():
+        await campaign.at_points(wave)
+    await campaign.lost_rows()
+    for wave in kills.SERVERS:
+        await campaign.at_points(wave)
+    if FORM == "full":  # with much more to keep than at the start
+        await campaign.at_points(kills.SNAPSHOTS)
 
 
 async def kill_the_supervisor(engine: Engine) -> float:
