@@ -53,3 +53,11 @@ bench name *arguments: setup
 # delete what a demo left
 clean:
     rm -rf .tidemill
+
+# every crash point and server kill under half the pipeline's rate; a report beside
+faults: setup
+    TIDEMILL_FAULTS=full TIDEMILL_FAULTS_REPORT=faults.jsonl {{ python }} -m pytest -q -s tests/faults
+
+# write the generated documents anew: SBE schema, JSON Schemas, AsyncAPI
+documents: setup
+    {{ python }} -m tidemill.streams.documents
