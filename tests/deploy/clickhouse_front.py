@@ -113,7 +113,7 @@ class Failing:
         return self.error
 
 
-def eventually(condition: Any, timeout_s: float = 10) -> None:
+def eventually(condition: Any, timeout_s: float = 60) -> None:
     """Wait until `condition()` holds; an assertion fails when it never does."""
     deadline = time.monotonic() + timeout_s
     while not condition():
