@@ -30,6 +30,7 @@ FLOW_S = 120.0
 """How long the engine may take to flow again; a bound for the test, no promise."""
 TRIES = 8
 """Attempts to kill inside what takes a few milliseconds."""
+WAITING = "a request waited in it"
 STEADY_S = 0.6
 """What has just started is given this long, so that the supervisor does not count a failed try."""
 
@@ -125,7 +126,7 @@ class Campaign:
         await self._successor(name, pid)
         await serves()
         recovered_s = await self._recovered(killed_ns)
-        self._tell(name, where, True, recovered_s)
+        self._tell(name, where, where == WAITING, recovered_s)
 
     async def venue(self, name: str) -> None:
         """Kill a simulated venue while its trades come."""
@@ -158,7 +159,7 @@ class Campaign:
             pid, killed_ns = self.kill("queries"), time.time_ns()
             (outcome,) = await asyncio.gather(waiting, return_exceptions=True)
             assert isinstance(outcome, httpx2.TransportError), outcome
-            where = "a request waited in it"
+            where = WAITING
             serves = partial(self._answers, client, url)
             await self.replaced("queries", pid, killed_ns, where, serves)
 
@@ -213,7 +214,7 @@ class Campaign:
         (outcome,) = await asyncio.gather(waiting, return_exceptions=True)
         assert isinstance(outcome, ValkeyGone), outcome
         await cache.aclose()
-        await self.replaced("valkey", pid, killed_ns, "a request waited in it")
+        await self.replaced("valkey", pid, killed_ns, WAITING)
 
     async def lost_rows(self) -> None:
         """Delete a root of the table's tail behind the sink's back: its takeover puts it back.
