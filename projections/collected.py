@@ -5,15 +5,15 @@ import time
 import numpy as np
 
 from tidemill.projections.limits import Limits
-from tidemill.projections.rows import Rows, concatenate
+from tidemill.projections.rows import Rows
 from tidemill.projections.sources import Batch, Mark
 
 PULL_TIMEOUT_S = 0.5
 BUSY_PATIENCE_S = 0.01
 """How often it is looked whether the insert in flight has ended."""
 
-Due = tuple[Rows | None, int, Mark | None]
-"""Rows (None: only progress), the root they are complete up to, and where to read on from."""
+Due = tuple[list[Rows], int, Mark | None]
+"""Rows (none: only progress), the root they are complete up to, and where to read on from."""
 
 
 class Collected:
@@ -53,22 +53,32 @@ class Collected:
             if self._done == self._told or age < self._limits.progress_s:
                 return []
             self._since, self._told = time.monotonic(), self._done
-            return [(None, self._done, self._mark)]
+            return [([], self._done, self._mark)]
         if self._count < self._limits.rows_max and (busy or age < self._limits.linger_s):
             return []
         return self._cut()
 
     def _cut(self) -> list[Due]:
-        rows = concatenate(self._parts)
-        roots = rows.array("_r")
+        roots = np.concatenate([part.array("_r") for part in self._parts])
         borders = cuts(roots, self._limits)
-        pieces: list[Rows | None] = [rows.take(slice(a, b)) for a, b in borders]
+        pieces = [_between(self._parts, start, end) for start, end in borders]
         dues = [int(roots[b - 1]) for _, b in borders]
         dues[-1] = self._told = self._done
         self._parts, self._count, self._since = [], 0, time.monotonic()
         # A mark holds for roots after it, so only the last block may carry this one.
         marks: list[Mark | None] = [*([None] * (len(pieces) - 1)), self._mark]
         return list(zip(pieces, dues, marks, strict=True))
+
+
+def _between(parts: list[Rows], start: int, end: int) -> list[Rows]:
+    """Return the rows `start` to `end` of all `parts`, counted through."""
+    found, at = [], 0
+    for part in parts:
+        first, last = max(start - at, 0), min(end - at, part.count)
+        if first < last:
+            found.append(part.take(slice(first, last)))
+        at += part.count
+    return found
 
 
 def cuts(

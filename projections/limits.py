@@ -10,7 +10,7 @@ class Limits:
     """Bounds of one sink. `roots_max` is MAXB of CLICKHOUSE.md: the roots one insert may span."""
 
     roots_max: int = 8_192
-    rows_max: int = 262_144
+    rows_max: int = 524_288
     linger_s: float = 0.25  # rows wait this long for company, longer while an insert is in flight
     progress_s: float = 0.2  # without rows the position moves at most this often
     backoff_min_s: float = 0.05

@@ -46,7 +46,7 @@ class ClickHouse:
         self._client: Client | None = None
         self._connecting = asyncio.Lock()
 
-    async def insert(self, body: bytes, settings: Mapping[str, Any]) -> None:
+    async def insert(self, body: memoryview, settings: Mapping[str, Any]) -> None:
         """Send an INSERT: its text and its data in one. Raises Fenced, Unavailable (unknown).
 
         By `raw_insert`, since `command` would read the data as text (it looks for SQL in it), and
@@ -56,7 +56,7 @@ class ClickHouse:
         await self._call(
             lambda client: client.raw_insert(
                 table="",  # it is named in the text
-                insert_block=memoryview(body),  # type: ignore[arg-type] # any buffer is sent
+                insert_block=body,  # type: ignore[arg-type] # any buffer is sent
                 settings=dict(settings),
             )
         )

@@ -1,6 +1,6 @@
 """The statements of protocol B: taking over, the fence, the fenced insert, the tail."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from tidemill.projections.clickhouse.client import ClickHouse
@@ -78,11 +78,11 @@ class FencedInsert:
             f" != {epoch}, 'FENCED') = 0 FORMAT Native\n"
         ).encode()
 
-    def body(self, rows: Rows) -> bytes:
+    def body(self, parts: Sequence[Rows]) -> memoryview:
         """Return the statement with its block, as `send` takes it."""
-        return encode(self._table.columns, rows, self._sql)
+        return encode(self._table.columns, parts, self._sql)
 
-    async def send(self, body: bytes, first: int, last: int, attempt: int = 0) -> None:
+    async def send(self, body: memoryview, first: int, last: int, attempt: int = 0) -> None:
         """Insert the rows of roots `first` to `last`. Raises Fenced, Unavailable (unknown)."""
         # The token only guards against a transport that sends the same request twice.
         token = f"{self._table.physical}:{self._log_uuid}:{first}-{last}:{self._epoch}:{attempt}"

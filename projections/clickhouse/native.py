@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidemill.projections.columns import Column
-from tidemill.projections.rows import Rows, Text
+from tidemill.projections.rows import Array, Rows, Text, join
 from tidemill.schemas.exact import INT128
 from tidemill.schemas.kinds.quote import TS_NONE
 
@@ -35,33 +35,47 @@ _NUMPY: dict[str, Any] = {
 }
 
 
-def encode(columns: Sequence[Column], rows: Rows, head: bytes = b"") -> bytes:
-    """Write `rows` as one Native block of `columns`, after `head`."""
-    parts = [head, _varint(len(columns)), _varint(rows.count)]
+def encode(columns: Sequence[Column], parts: Sequence[Rows], head: bytes = b"") -> memoryview:
+    """Write the rows of `parts`, one after another, as one Native block of `columns` after `head`.
+
+    Every value is copied once, from where it lies to its place in the block.
+    """
+    count = sum(part.count for part in parts)
+    pieces: list[bytes | Array] = [head, _varint(len(columns)), _varint(count)]
     for column in columns:
-        parts += [_text(column.name.encode()), _text(column.clickhouse.encode())]
-        values = rows.columns[column.name]
-        if isinstance(values, Text):
-            parts += _low_cardinality(values, rows.count)
-        elif column.kind == "time_or_null":
-            null = values == TS_NONE
-            parts += [null.tobytes(), np.where(null, 0, values).tobytes()]
-        else:
-            parts.append(values.tobytes())
-    return b"".join(parts)
+        pieces += [_text(column.name.encode()), _text(column.clickhouse.encode())]
+        values = [part.columns[column.name] for part in parts]
+        if column.kind == "text":
+            pieces += _low_cardinality([v for v in values if isinstance(v, Text)], count)
+            continue
+        arrays = [v for v in values if not isinstance(v, Text)]
+        if column.kind == "time_or_null":
+            nulls = [array == TS_NONE for array in arrays]
+            pieces += nulls
+            arrays = [np.where(null, 0, a) for null, a in zip(nulls, arrays, strict=True)]
+        pieces += arrays
+    block = [_bytes(piece) for piece in pieces]
+    return np.concatenate(block).data
 
 
-def _low_cardinality(text: Text, count: int) -> list[bytes]:
+def _bytes(piece: bytes | Array) -> NDArray[np.uint8]:
+    if isinstance(piece, bytes):
+        return np.frombuffer(piece, np.uint8)
+    return np.ascontiguousarray(piece).view(np.uint8)
+
+
+def _low_cardinality(texts: Sequence[Text], count: int) -> list[bytes | Array]:
     if count == 0:
         return []
-    width = 0 if len(text.values) <= 1 << 8 else 1 if len(text.values) <= 1 << 16 else 2
+    codes, values = join(texts)
+    width = 0 if len(values) <= 1 << 8 else 1 if len(values) <= 1 << 16 else 2
     return [
         _KEYS_VERSION,
         _U64.pack(_ADDITIONAL_KEYS_AND_NEW_DICTIONARY | width),
-        _U64.pack(len(text.values)),
-        *(_text(value) for value in text.values),
+        _U64.pack(len(values)),
+        *(_text(value) for value in values),
         _U64.pack(count),
-        text.codes.astype(_CODES[width]).tobytes(),
+        *(part.astype(_CODES[width]) for part in codes),
     ]
 
 

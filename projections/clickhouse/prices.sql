@@ -27,6 +27,8 @@ ENGINE = MergeTree
 PARTITION BY toYYYYMM(ts)
 ORDER BY (pair, window, ts, _r, _i, _n)
 SETTINGS non_replicated_deduplication_window = 1000,
+    auto_statistics_types = '',
+    min_bytes_for_wide_part = 67108864,
     fsync_after_insert = 1,
     fsync_part_directory = 1,
     min_rows_to_fsync_after_merge = 1,

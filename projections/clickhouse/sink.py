@@ -27,7 +27,7 @@ from tidemill.projections.limits import Backoff, Limits
 from tidemill.projections.metrics import Metrics
 from tidemill.projections.postgres.positions import Claim, advance, claim
 from tidemill.projections.postgres.readings import Pool
-from tidemill.projections.rows import Rows, concatenate
+from tidemill.projections.rows import Rows, concatenate, grouped
 from tidemill.projections.sources import Batch, Mark, Source
 from tidemill.projections.table import Table
 from tidemill.projections.tail import Tail, missing
@@ -41,7 +41,7 @@ MARKS_PER_SPAN, MARKS_MAX = 16, 64
 class Block(NamedTuple):
     """What one insert holds: the prepared body and its roots; `body` is empty without rows."""
 
-    body: bytes
+    body: memoryview
     rows: int
     first: int
     last: int
@@ -162,7 +162,7 @@ class ClickHouseSink:
             self._step("repairing")
             self.metrics.repaired(len(absent))
             rows = expected.take(absent)
-            await insert.send(insert.body(rows), tail.lowest, tail.newest, attempt)
+            await insert.send(insert.body([rows]), tail.lowest, tail.newest, attempt)
             self._step("repaired")
         raise Unavailable(f"{self.table.physical} does not keep the rows that repair it")
 
@@ -229,16 +229,16 @@ class ClickHouseSink:
             self._ahead = None
         while True:
             busy = self._inserting or blocks.full()
-            for rows, done, mark in collected.ready(busy):
-                await blocks.put(_block(owned.insert, rows, done, mark))
+            for parts, done, mark in collected.ready(busy):
+                await blocks.put(_block(owned.insert, parts, done, mark))
             batch = await self._source.next(collected.patience_s(busy))
             if batch is not None:
                 collected.add(batch, self._source.mark)
 
 
-def _block(insert: FencedInsert, rows: Rows | None, done: int, mark: Mark | None) -> Block:
-    if rows is None:
-        return Block(b"", 0, 0, 0, done, mark)
-    roots = rows.array("_r")
-    body = insert.body(rows.grouped())
-    return Block(body, rows.count, int(roots[0]), int(roots[-1]), done, mark)
+def _block(insert: FencedInsert, parts: list[Rows], done: int, mark: Mark | None) -> Block:
+    if not parts:
+        return Block(memoryview(b""), 0, 0, 0, done, mark)
+    first, last = int(parts[0].array("_r")[0]), int(parts[-1].array("_r")[-1])
+    count = sum(part.count for part in parts)
+    return Block(insert.body(grouped(parts)), count, first, last, done, mark)

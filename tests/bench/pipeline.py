@@ -2,7 +2,9 @@
 
 One round: `--trades` decoded trades of 8 instruments are framed, appended to LOG (fenced atomic
 batches, fsync always) and materialised by the sink process (protocol B, fsync); the clock stops
-JSON event a message through a FastStream handler that inserts what it collected.
+when the last row is stored. Beside it, alternating: the same rows straight into a table of the same
+types and settings, prepared beforehand, by one and by two inserts at once; and at the end one JSON
+event a message through a FastStream handler that inserts what it collected.
 """
 
 import argparse
@@ -30,7 +32,7 @@ from tidemill.projections.clickhouse.native import encode
 from tidemill.projections.clickhouse.trades import TRADES
 from tidemill.projections.limits import Limits
 from tidemill.projections.postgres.readings import Pool
-from tidemill.projections.rows import concatenate
+from tidemill.projections.rows import grouped
 from tidemill.projections.sources import rows_of
 from tidemill.streams.appender import Appender
 from tidemill.streams.log import Log, Message
@@ -62,6 +64,12 @@ async def count(clickhouse: ClickHouse, table: str) -> int:
     return int(rows)
 
 
+async def settled(clickhouse: ClickHouse) -> None:
+    """Return when no merge runs: what one phase leaves to do is not the next one's time."""
+    while await count(clickhouse, "system.merges"):
+        await asyncio.sleep(0.1)
+
+
 async def through_the_log(
     appender: Appender, clickhouse: ClickHouse, pool: Pool, load: Load, trades: int
 ) -> tuple[float, float]:
@@ -81,7 +89,7 @@ async def through_the_log(
         await appender.append(flush)
     appended = time.perf_counter() - began
     # The sink's position, not a count: asking ClickHouse itself would take its time.
-    while await pool.fetchval(POSITION, TRADES.physical) < appender.last:
+    while (await pool.fetchval(POSITION, TRADES.physical) or 0) < appender.last:
         await asyncio.sleep(0.01)
     seconds = time.perf_counter() - began
     assert await count(clickhouse, TRADES.physical) == wanted
@@ -98,14 +106,12 @@ async def straight(clickhouse: ClickHouse, load: Load, trades: int, inserts: int
     for at in range(0, len(messages), size):
         rows = rows_of(TRADES, messages[at : at + size])
         assert rows is not None
-        rows = rows.grouped()
-        bodies.append(
-            encode(TRADES.columns, concatenate([rows]), b"INSERT INTO straight FORMAT Native\n")
-        )
+        head = b"INSERT INTO straight FORMAT Native\n"
+        bodies.append(encode(TRADES.columns, grouped([rows]), head))
     began = time.perf_counter()
     turn = asyncio.Semaphore(inserts)
 
-    async def send(body: bytes) -> None:
+    async def send(body: memoryview) -> None:
         async with turn:
             await clickhouse.insert(body, dict(ONE_BLOCK))
 
@@ -189,10 +195,13 @@ async def alternate(
     used = dict.fromkeys(pids, 0.0)
     for number in range(rounds + 1):
         before = {name: cpu_s(pid) for name, pid in pids.items()}
+        await settled(clickhouse)
         seconds, appended = await through_the_log(appender, clickhouse, pool, load, trades)
         if number:
             used = {name: used[name] + cpu_s(pid) - before[name] for name, pid in pids.items()}
+        await settled(clickhouse)
         lone = await straight(clickhouse, Load(INSTRUMENTS, 1_000_000, PER_FRAME), trades, 1)
+        await settled(clickhouse)
         both = await straight(clickhouse, Load(INSTRUMENTS, 1_000_000, PER_FRAME), trades, 2)
         say(
             f"round {number}: pipeline {exact / seconds / 1e6:.2f} M/s (append"

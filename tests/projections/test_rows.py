@@ -7,12 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tidemill.deploy.load import Load
 from tidemill.projections.clickhouse import native
 from tidemill.projections.collected import cuts
 from tidemill.projections.limits import Limits
 from tidemill.projections.postgres.records import from_records, to_records
 from tidemill.projections.registry import TABLES
-from tidemill.projections.rows import Rows, Text, concatenate, newest
+from tidemill.projections.rows import Rows, Text, concatenate, grouped, newest
 from tidemill.projections.sources import rows_of
 from tidemill.projections.table import Table
 from tidemill.projections.tail import Tail, missing
@@ -91,11 +92,28 @@ def test_a_frame_that_never_decodes_has_no_rows_and_stops_nothing() -> None:
 def test_native_blocks_read_back_as_they_were_written(name: str) -> None:
     table = TABLES[name]
     made = rows(table)
-    payload = native.encode(table.columns, made) + native.encode(
-        table.columns, made.take(slice(0, 1))
-    )
+    first = made.take(slice(0, 1))
+    payload = b"".join(native.encode(table.columns, parts) for parts in ([made], [first]))
     blocks = native.decode(table.columns, payload)
     assert [plain(block) for block in blocks] == [plain(made), plain(made.take(slice(0, 1)))]
+
+
+@pytest.mark.parametrize("per_frame", [1, 100])
+def test_grouped_rows_are_all_of_them_by_symbol_and_venue_in_their_order(per_frame: int) -> None:
+    loads = Load(5, 1_000, per_frame), Load(3, 1_000, per_frame, venue="ELSEWHERE")
+    made = [fact for _ in range(3) for load in loads for fact in load.round(per_frame)]
+    messages = [(r, *fact) for r, fact in enumerate(made, 1)]
+    parts = [part for a, b in ((0, 7), (7, 24)) if (part := rows_of(TRADES, messages[a:b]))]
+    order = grouped(parts)
+    whole, found = records_of(concatenate(parts)), records_of(concatenate(order))
+    assert found == sorted(whole, key=lambda row: (row["symbol"], row["venue"]))
+    block = bytes(native.encode(TRADES.columns, order))
+    assert records_of(native.decode(TRADES.columns, block)[0]) == found
+
+
+def records_of(some: Rows) -> list[dict[str, Any]]:
+    columns = plain(some)
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
 @pytest.mark.parametrize(

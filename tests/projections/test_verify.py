@@ -34,7 +34,7 @@ async def fill(stores: Stores, rows: Rows, name: str = "trades") -> None:
         "INSERT INTO fence SELECT {t:String}, 1", {"t": TABLES[name].physical}, {"async_insert": 0}
     )
     insert = FencedInsert(stores.clickhouse, TABLES[name], "a-log", 1)
-    await insert.send(insert.body(rows), 1, END)
+    await insert.send(insert.body([rows]), 1, END)
 
 
 async def test_a_true_table_is_equal_at_every_position(stores: Stores) -> None:

@@ -20,7 +20,7 @@ from tidemill.deploy.embedded.clickhouse.refusals import (
 )
 
 READ_BYTES = 1 << 20
-MEMORY_BYTES_MAX = 32 << 20
+MEMORY_BYTES_MAX = 64 << 20
 _CHUNK_LINE_BYTES_MAX = 1024
 
 
