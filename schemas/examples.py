@@ -7,6 +7,7 @@ from typing import Any
 
 from tidemill.schemas import frame
 from tidemill.schemas.enums import AggressorSide, BarFlag, OrderSide, RecordFlag
+from tidemill.schemas.events.archive import RangeSealed, TrimAnnounced
 from tidemill.schemas.events.control import CodeDeployed, DeadLetterSkipped
 from tidemill.schemas.events.dead_letter import DeadLetter
 from tidemill.schemas.events.event import Event
@@ -149,6 +150,12 @@ EVENTS: dict[str, Event] = {
             sequence=SEQUENCE, **_AT, processor="bars", subject="md.trade.BINANCE.BTCUSDT.33",
             reason="crc does not match", policy="park", payload="AAECAw==",
         ),
+        RangeSealed(
+            sequence=SEQUENCE, log="5f" * 16, r0=4_001, r1=4_711, messages=711, ts=TS,
+            file="00000000000000004001-00000000000000004711.parquet", file_bytes=3_145_728,
+            file_sha256="a0" * 32, chain="b1" * 32, previous="c2" * 32,
+        ),
+        TrimAnnounced(sequence=SEQUENCE, log="5f" * 16, r1=4_711),
     )
 }  # fmt: skip
 """One event of every type, by tag."""

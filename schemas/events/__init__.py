@@ -1,6 +1,7 @@
 """Low-rate events as JSON, one subject a file; `EVENTS` registers them by tag."""
 
 from tidemill.schemas.events import event
+from tidemill.schemas.events.archive import RangeSealed, TrimAnnounced
 from tidemill.schemas.events.control import CodeDeployed, DeadLetterSkipped
 from tidemill.schemas.events.dead_letter import DeadLetter
 from tidemill.schemas.events.event import Derived, Event, encode
@@ -27,10 +28,12 @@ EVENTS: dict[str, type[Event]] = {
         FeedDisconnected,
         FeedStale,
         InstrumentDefined,
+        RangeSealed,
         RecordsGivenUp,
         TradeGapDeclared,
         TradeGapDetected,
         TradeGapFilled,
+        TrimAnnounced,
     )
 }
 
