@@ -162,6 +162,10 @@ class JetStreamLog:
         uuid = str(info["config"].get("metadata", {}).get(UUID_KEY, ""))
         return Identity(uuid, first, state["last_seq"])
 
+    async def purge(self, last: int) -> None:
+        """Delete every message up to sequence `last`, for good; a right that only admin has."""
+        await self._api(f"STREAM.PURGE.{self.name}", {"seq": last + 1})
+
     async def _api(self, verb: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         """Ask about the stream. Raises ApiError when there is no such message, else Unavailable."""
         try:

@@ -44,6 +44,11 @@ class MemoryLog:
         self._live: list[LiveQueue] = []
 
     @property
+    def first(self) -> int:
+        """The first sequence that was not purged."""
+        return self._first
+
+    @property
     def end(self) -> int:
         """The sequence that the next message gets."""
         return self._first + len(self._messages)
@@ -180,6 +185,15 @@ class MemoryLog:
         await asyncio.wait((future,), timeout=timeout_s)
         self._waiting.discard(future)
 
+    async def purge(self, last: int) -> None:
+        """Delete every message up to sequence `last`, for good."""
+        self._present()
+        gone = min(max(last + 1 - self._first, 0), len(self._messages))
+        del self._messages[:gone]
+        self._first += gone
+        self._lasts = {s: r for s, r in self._lasts.items() if r >= self._first}
+        self._fences.clear()
+
     def truncate(self, last: int) -> None:
         """Lose every message after `last`, as a server does that lost its disk's tail."""
         del self._messages[max(last + 1 - self._first, 0) :]
@@ -234,6 +248,7 @@ class MemoryReader:
         """Scan until enough was found, or the end."""
         taken: list[Message] = []
         size = 0
+        self._next = max(self._next, self._log.first)
         while self._next < self._log.end and len(taken) < messages_max:
             chunk = self._log.slice(self._next, self._next + max(messages_max, _SCANNED_AT_ONCE))
             found = self._wanted(chunk)
