@@ -119,6 +119,8 @@ async def test_a_transaction_stores_outputs_and_then_its_checkpoints(log: Log):
 
 
 async def test_one_stale_checkpoint_refuses_the_whole_transaction(log: Log):
+    if isinstance(log, ArchivedLog):
+        pytest.skip("LOG, which alone has an archive, has no checkpoints")
     await log.transact([], [Checkpoint("ckpt.g.00", b"a", 0)])
     await log.transact([], [Checkpoint("ckpt.g.01", b"a", 0)])
     for stale in (0, 2, 3):
