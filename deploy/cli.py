@@ -155,6 +155,75 @@ def verify(
 
 
 @app.command()
+def rebuild(
+    tables: Annotated[
+        list[str] | None, typer.Argument(help="Names (their newest version), or as bars__v2.")
+    ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Fill again, in place, whatever the databases lost.")
+    ] = False,
+    swap: Annotated[
+        bool, typer.Option("--swap", help="When caught up and equal, let them answer.")
+    ] = False,
+    differs: Annotated[
+        bool, typer.Option("--differs", help="Swap without comparing: a formula has changed.")
+    ] = False,
+    data_dir: DataDir = DATA_DIR,
+    json: Json = False,
+) -> None:
+    """Make tables from the log alone, beside those that answer queries; Ctrl-C and go on later."""
+    from tidemill.deploy.commands import rebuild as command
+    from tidemill.deploy.commands.output import run
+
+    names = tuple(tables or ())
+    run(command.rebuild(command.Options(names, everything, swap, differs, data_dir, json)))
+
+
+@app.command()
+def versions(data_dir: DataDir = DATA_DIR, json: Json = False) -> None:
+    """List the physical tables: which answer queries, how far they are, how many rows."""
+    from tidemill.deploy.commands import versions as command
+    from tidemill.deploy.commands.output import run
+
+    run(command.versions(data_dir, json))
+
+
+@app.command()
+def swap(
+    tables: Annotated[list[str], typer.Argument(help="As bars__v2 latest_bars__v2.")],
+    back: Annotated[
+        bool, typer.Option("--back", help="Of these names, what answered before.")
+    ] = False,
+    differs: Annotated[
+        bool, typer.Option("--differs", help="Without comparing: a formula has changed.")
+    ] = False,
+    data_dir: DataDir = DATA_DIR,
+    json: Json = False,
+) -> None:
+    """Let physical tables answer queries, of both databases, all at once; or go back."""
+    from tidemill.deploy.commands import versions as command
+    from tidemill.deploy.commands.output import run
+
+    run(command.swap_tables(tuple(tables), back, differs, data_dir, json))
+
+
+@app.command()
+def retire(
+    tables: Annotated[
+        list[str], typer.Argument(help="As bars__v1; of a name, all that do not answer.")
+    ],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    data_dir: DataDir = DATA_DIR,
+    json: Json = False,
+) -> None:
+    """Drop physical tables that do not answer queries."""
+    from tidemill.deploy.commands import retire as command
+    from tidemill.deploy.commands.output import run
+
+    run(command.retire(tuple(tables), yes, data_dir, json))
+
+
+@app.command()
 def dlq(
     action: Annotated[Literal["ls", "show", "drop", "retry"], typer.Argument()],
     processor: Annotated[str, typer.Argument(help="Whose dead letters.")] = "",

@@ -10,7 +10,7 @@ from tidemill.deploy.embedded.servers import ServerUrls, servers_on
 from tidemill.projections.clickhouse.client import ClickHouse
 from tidemill.projections.migrations import migrate
 from tidemill.projections.postgres.readings import Pool
-from tidemill.projections.registry import TABLES
+from tidemill.projections.registry import VERSIONS
 from tidemill.streams.declarations import streams
 from tidemill.streams.jetstream_connection import connect
 from tidemill.streams.migrator import Difference
@@ -31,7 +31,7 @@ async def prepare(urls: ServerUrls) -> None:
     """Create what is missing on fresh servers. Changing what is there is `tidemill migrate`'s."""
     await migrate_log(urls, apply=True)
     async with databases(urls) as (pool, clickhouse):
-        await migrate(pool, clickhouse, list(TABLES.values()))
+        await migrate(pool, clickhouse, VERSIONS)
 
 
 async def migrate_log(urls: ServerUrls, apply: bool) -> list[Difference]:

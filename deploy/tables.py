@@ -10,8 +10,9 @@ from tidemill.processors.catalog import PROCESSORS
 from tidemill.projections import runtime
 from tidemill.projections.digest import Digest
 from tidemill.projections.postgres import readings
-from tidemill.projections.registry import TABLES
+from tidemill.projections.registry import TABLES, VERSIONS
 from tidemill.projections.verify import Step, messages
+from tidemill.projections.versions import active
 from tidemill.streams.log import Log
 from tidemill.streams.runtime.engine import Engine
 from tidemill.streams.runtime.graph import Graph
@@ -25,7 +26,8 @@ async def materialise(urls: ServerUrls, log: Log, out: Log) -> None:
     """Fill every table with all that LOG holds now, and stop."""
     last = (await log.identity()).last
     async with databases(urls) as (pool, clickhouse):
-        sinks = await runtime.sinks(list(TABLES.values()), log, out, clickhouse, pool)
+        tables = list((await active(pool, VERSIONS)).values())
+        sinks = await runtime.sinks(tables, log, out, clickhouse, pool)
         running: asyncio.Task[Any] = asyncio.create_task(runtime.run(sinks))
         waiting: asyncio.Task[Any] = asyncio.create_task(
             readings.wait_for(pool, list(TABLES), last, CAUGHT_UP_S)
@@ -44,7 +46,7 @@ async def database_digests(urls: ServerUrls, as_of: int) -> dict[str, Digest]:
     async with databases(urls) as (pool, clickhouse):
         return {
             name: await runtime.digest(table, clickhouse, pool, as_of)
-            for name, table in TABLES.items()
+            for name, table in (await active(pool, VERSIONS)).items()
         }
 
 

@@ -1,4 +1,4 @@
-"""Every table there is: one line each."""
+"""Every table there is: one line each version, the older ones first."""
 
 from tidemill.projections.clickhouse.bars import BARS
 from tidemill.projections.clickhouse.prices import PRICES
@@ -11,17 +11,16 @@ from tidemill.projections.postgres.latest_quotes import LATEST_QUOTES
 from tidemill.projections.postgres.latest_trades import LATEST_TRADES
 from tidemill.projections.table import Table
 
-TABLES: dict[str, Table] = {
-    table.name: table
-    for table in (
-        TRADES,
-        QUOTES,
-        BARS,
-        PRICES,
-        INSTRUMENTS,
-        LATEST_TRADES,
-        LATEST_QUOTES,
-        LATEST_BARS,
-        LATEST_PRICES,
-    )
-}
+VERSIONS: tuple[Table, ...] = (
+    TRADES,
+    QUOTES,
+    BARS,
+    PRICES,
+    INSTRUMENTS,
+    LATEST_TRADES,
+    LATEST_QUOTES,
+    LATEST_BARS,
+    LATEST_PRICES,
+)
+TABLES: dict[str, Table] = {table.name: table for table in VERSIONS}
+"""Of each name the newest version: what a fresh machine makes."""

@@ -1,5 +1,6 @@
 """What a table is: a name and version, what it reads, its columns, and its SQL beside it."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -7,6 +8,7 @@ from typing import Literal
 from tidemill.projections.columns import Column
 from tidemill.schemas.events import Event
 
+_PHYSICAL = re.compile(r"([a-z][a-z_]*)__v([0-9]+)(?:_([0-9]+))?")
 TableKind = Literal["append", "latest", "ledger"]
 
 
@@ -19,6 +21,7 @@ class Table:
     the processor that derives it, None where it is a fact of LOG. `filters` are its subjects in
     that stream. Of each `key` the row that is greatest by `newest` counts as the table's state.
     `conflated` says that only the newest message of each subject matters. `sql` is its migration.
+    `instance` counts how often this version was made: a rebuild makes the next one beside it.
     """
 
     name: str
@@ -34,13 +37,30 @@ class Table:
     key: tuple[str, ...] = ("symbol", "venue")
     newest: tuple[str, ...] = ("_r", "_i", "_n")
     conflated: bool = False
+    instance: int = 1
+
+    @property
+    def declared(self) -> str:
+        """Its name in its `.sql`, ``<name>__v<version>``."""
+        return f"{self.name}__v{self.version}"
 
     @property
     def physical(self) -> str:
-        """Its name in the database, ``<name>__v<version>``."""
-        return f"{self.name}__v{self.version}"
+        """Its name in the database: as declared, then ``..._2`` for the second instance and on."""
+        return self.declared if self.instance == 1 else f"{self.declared}_{self.instance}"
+
+    @property
+    def migration(self) -> str:
+        """The text of `sql`, for this instance: with its name in place of the declared one."""
+        return re.sub(rf"(?<!\w){self.declared}(?!\d)", self.physical, self.sql.read_text())
 
     @property
     def input_schema(self) -> str:
         """Columns and types as ClickHouse's ``input()`` takes them."""
         return ", ".join(f"{column.name} {column.clickhouse}" for column in self.columns)
+
+
+def named(physical: str) -> tuple[str, int, int] | None:
+    """Return (name, version, instance) of a physical name, None for what is none."""
+    match = _PHYSICAL.fullmatch(physical)
+    return None if match is None else (match[1], int(match[2]), int(match[3] or 1))

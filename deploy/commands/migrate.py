@@ -6,7 +6,7 @@ from tidemill.deploy.commands.output import Exit, answer
 from tidemill.deploy.embedded.servers import servers_on
 from tidemill.deploy.prepared import databases, migrate_log
 from tidemill.projections import migrations
-from tidemill.projections.registry import TABLES
+from tidemill.projections.registry import VERSIONS
 
 
 async def migrate(data_dir: Path, apply: bool, json: bool) -> Exit:
@@ -19,6 +19,6 @@ async def migrate(data_dir: Path, apply: bool, json: bool) -> Exit:
         applied: list[str] = []
         if apply:
             async with databases(urls) as (pool, clickhouse):
-                applied = await migrations.migrate(pool, clickhouse, list(TABLES.values()))
+                applied = await migrations.migrate(pool, clickhouse, VERSIONS)
     answer({"differences": [str(one) for one in differences], "migrations": applied}, json)
     return Exit.HELD if apply or not differences else Exit.DID_NOT_HOLD

@@ -1,4 +1,4 @@
-"""The role projections: sinks of the named tables, or of all, each on its own."""
+"""The role projections: sinks of the named tables, or of all: of each version that serves."""
 
 from collections.abc import Sequence
 
@@ -6,9 +6,9 @@ import asyncpg
 
 from tidemill.deploy.roles.connections import streams
 from tidemill.deploy.settings import Missing, Settings
-from tidemill.projections import runtime
 from tidemill.projections.clickhouse.client import ClickHouse
-from tidemill.projections.registry import TABLES
+from tidemill.projections.registry import TABLES, VERSIONS
+from tidemill.projections.versions_kept import CONNECTIONS_PER_NAME, Kept
 
 
 async def run(settings: Settings, names: Sequence[str] = ()) -> None:
@@ -17,10 +17,11 @@ async def run(settings: Settings, names: Sequence[str] = ()) -> None:
     for name in names:
         if name not in TABLES:
             raise Missing(f"there is no table {name}; there are {', '.join(TABLES)}")
-    tables = [TABLES[name] for name in names or TABLES]
+    tables = [table for table in VERSIONS if not names or table.name in names]
+    connections = CONNECTIONS_PER_NAME * len(tables) + 2
     async with (
-        streams(settings.nats_engine, "projections") as opened,
-        asyncpg.create_pool(settings.postgres, min_size=1, max_size=len(tables) + 2) as pool,
+        streams(settings.nats_engine, "projections", settings.archive) as opened,
+        asyncpg.create_pool(settings.postgres, min_size=1, max_size=connections) as pool,
     ):
         clickhouse = ClickHouse(settings.clickhouse)
-        await runtime.run(await runtime.sinks(tables, opened.log, opened.out, clickhouse, pool))
+        await Kept(tables, opened.log, opened.out, clickhouse, pool).run()

@@ -11,6 +11,7 @@ from tidemill.gateway.queries.problems import Problem
 from tidemill.projections.postgres.errors import unavailable
 from tidemill.projections.postgres.sql import statement
 from tidemill.projections.registry import TABLES
+from tidemill.projections.table import named
 
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 
@@ -28,6 +29,14 @@ class Reading(NamedTuple):
 
 
 Readings = Mapping[str, Reading]
+
+
+def _reading(row: asyncpg.Record) -> Reading:
+    """Raises ValueError for a physical name that is not of the table and version it stands for."""
+    key = named(row["t"])
+    if key is None or key[:2] != (row["name"], row["version"]):
+        raise ValueError(f"{row['t']!r} is no {row['name']} of version {row['version']}")
+    return Reading(row["t"], row["version"], row["position"])
 
 
 class Positions:
@@ -51,12 +60,11 @@ class Positions:
         return await asyncio.shield(self._flight)
 
     async def _fetch(self) -> Readings:
+        """Ask once for all tables: what one statement sees was swapped together, or not at all."""
         began = time.monotonic()
         with unavailable():
             rows = await self._pool.fetch(statement("position"), list(TABLES))
-        self._readings = {
-            row["name"]: Reading(row["t"], row["version"], row["position"]) for row in rows
-        }
+        self._readings = {row["name"]: _reading(row) for row in rows}
         self._read_at = began
         return self._readings
 

@@ -10,7 +10,7 @@ from functools import cache, lru_cache
 from pathlib import Path
 
 _TABLE = re.compile(r"\{\{(\w+)\}\}")
-_PHYSICAL = re.compile(r"[a-z_]+__v[0-9]+")
+_PHYSICAL = re.compile(r"[a-z_]+__v[0-9]+(_[0-9]+)?")
 
 
 @cache

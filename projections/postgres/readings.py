@@ -5,14 +5,13 @@ For readers: it imports nothing of streams. A query adds ``_r <= {as_of}`` to it
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
 
 import asyncpg
 
 from tidemill.projections.postgres.errors import unavailable
 from tidemill.projections.postgres.sql import statement
-from tidemill.projections.table import Table
 from tidemill.schemas.errors import Unavailable
 
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
@@ -55,16 +54,3 @@ async def wait_for(
             raise Unavailable(f"{', '.join(names)} did not reach {min_seq} within {timeout_s} s")
         await asyncio.sleep(pause_s)
         pause_s = min(2 * pause_s, WAIT_MAX_S)
-
-
-async def activate(pool: Pool, versions: Mapping[str, int]) -> None:
-    """Make these versions answer queries, of all tables of both databases in one step."""
-    with unavailable():
-        await pool.execute(statement("activate"), list(versions), list(versions.values()))
-
-
-async def activate_first(pool: Pool, tables: Sequence[Table]) -> None:
-    """Make tables that have no active version yet answer queries."""
-    names, versions = [t.name for t in tables], [t.version for t in tables]
-    with unavailable():
-        await pool.execute(statement("activate_first"), names, versions)

@@ -2,9 +2,12 @@
 
 import asyncio
 import time
+from dataclasses import replace
 
 import pytest
 
+from tidemill.projections.registry import TABLES
+from tidemill.projections.versions import begin, enter, swap
 from tidemill.tests.gateway.asking import Client, client_of
 from tidemill.tests.gateway.market import END, at, reach
 from tidemill.tests.projections.stores import Stores
@@ -81,8 +84,8 @@ async def test_min_seq_waits_for_every_table_of_the_question(market: Stores) -> 
             await reach(market, "instruments", END)
 
 
-async def test_a_table_that_was_never_built_is_said_to_be_missing(market: Stores) -> None:
-    await market.pool.execute("UPDATE active SET version = 2 WHERE name = 'prices'")
+async def test_a_table_that_is_being_built_is_said_to_be_missing(market: Stores) -> None:
+    await enter(market.pool, [TABLES["prices"]], "building")
     try:
         async with client_of(market) as client:
             answer = await client.get("aggregated/BTCUSDT")
@@ -92,10 +95,11 @@ async def test_a_table_that_was_never_built_is_said_to_be_missing(market: Stores
             )
             assert (await client.get("quote/BTCUSDT")).status_code == 200
     finally:
-        await market.pool.execute("UPDATE active SET version = 1 WHERE name = 'prices'")
+        await enter(market.pool, [TABLES["prices"]], "serving")
 
 
 async def test_the_active_version_answers_and_is_told(market: Stores) -> None:
+    one, two = TABLES["trades"], await begin(market.pool, replace(TABLES["trades"], version=2))
     await market.clickhouse.command("CREATE TABLE trades__v2 AS trades__v1")
     await market.clickhouse.command(
         "INSERT INTO trades__v2 SELECT * REPLACE(7 AS trade_id) FROM trades__v1 WHERE _r = 10"
@@ -105,13 +109,13 @@ async def test_the_active_version_answers_and_is_told(market: Stores) -> None:
         " mark_sequence, roots_max, rows_max FROM sink WHERE t = 'trades__v1'"
     )
     await market.pool.execute(insert)
-    await market.pool.execute("UPDATE active SET version = 2 WHERE name = 'trades'")
+    await swap(market.pool, [two], ["building"])
     try:
         async with client_of(market) as client:
             assert [t["id"] for t in (await client.data("trades/BTCUSDT"))["trades"]] == [7]
             assert (await client.as_of("trades/BTCUSDT"))["version"] == 2
     finally:
-        await market.pool.execute("UPDATE active SET version = 1 WHERE name = 'trades'")
+        await swap(market.pool, [one])
         await market.pool.execute("DELETE FROM sink WHERE t = 'trades__v2'")
         await market.clickhouse.command("DROP TABLE trades__v2 SYNC")
 

@@ -112,7 +112,7 @@ async def test_the_role_of_queries_cannot_write_to_postgres(market: Stores) -> N
         for sql in (
             "UPDATE active SET version = 9",
             "DELETE FROM sink",
-            "INSERT INTO active VALUES ('mine', 1)",
+            "INSERT INTO active (name, version, t) VALUES ('mine', 1, 'mine__v1')",
             "CREATE TABLE mine (a int)",
             "DROP TABLE sink",
         ):

@@ -9,7 +9,8 @@ import pytest
 from tidemill.projections.limits import Limits
 from tidemill.projections.postgres.readings import wait_for
 from tidemill.projections.registry import TABLES
-from tidemill.projections.runtime import Sink, digest, run, sinks, verify
+from tidemill.projections.runtime import digest, run, sinks, verify
+from tidemill.projections.sinks import Sink
 from tidemill.projections.verify import Step
 from tidemill.streams.declarations import streams
 from tidemill.streams.jetstream import JetStreamLog

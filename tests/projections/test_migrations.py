@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tidemill.projections.migrations import migrate, of, parse, statements
+from tidemill.projections.migration_files import of, parse, statements
+from tidemill.projections.migrations import migrate
 from tidemill.projections.registry import TABLES
 from tidemill.projections.table import Table
 from tidemill.tests.projections.stores import Stores

@@ -1,4 +1,4 @@
--- A table whose first version is only being made answers queries from the start.
-INSERT INTO active (name, version)
-SELECT * FROM unnest($1::text[], $2::integer[])
+-- A table that has none to answer queries yet gets its first.
+INSERT INTO active (name, version, t)
+VALUES ($1, $2, $3)
 ON CONFLICT (name) DO NOTHING
