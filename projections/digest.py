@@ -11,22 +11,23 @@ as their length (u32) and UTF-8 bytes, float64 with one NaN and no -0.0. Rows st
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit, types
 from numpy.typing import NDArray
 
-from tidemill.projections.columns import Column
-from tidemill.projections.rows import Rows, Text, newest
+from tidemill.projections.canonical import behind, canonical, pieces
+from tidemill.projections.columns import POSITION
+from tidemill.projections.rows import Rows, Text
 from tidemill.projections.table import Table
 
 BLOCK_ROOTS = 65_536
 """Roots of one block."""
-_POSITIONS = frozenset({"_r", "_i", "_n"})
-_QUIET_NAN = np.float64("nan")
+_POSITION_BYTES = 16
+_POSITIONS = tuple(column.name for column in POSITION)
+_GROUPS_MAX = 1 << 20
 
 
 class Digest(NamedTuple):
@@ -39,91 +40,13 @@ class Digest(NamedTuple):
     as_of: int
 
 
-@njit(
-    types.void(
-        types.Array(types.uint8, 1, "C"),
-        types.Array(types.int64, 1, "C"),
-        types.Array(types.uint8, 2, "C", readonly=True),
-    ),
-    cache=True,
-)
-def _put_fixed(
-    out: NDArray[np.uint8], at: NDArray[np.int64], values: NDArray[np.uint8]
-) -> None:  # pragma: no cover
-    """Write row k of `values` (N, width) at out[at[k]], and move at[k] behind it."""
-    width = values.shape[1]
-    for row in range(len(at)):
-        start = at[row]
-        for byte in range(width):
-            out[start + byte] = values[row, byte]
-        at[row] = start + width
-
-
-@njit(
-    types.void(
-        types.Array(types.uint8, 1, "C"),
-        types.Array(types.int64, 1, "C"),
-        types.Array(types.uint32, 1, "C", readonly=True),
-        types.Array(types.uint8, 1, "C", readonly=True),
-        types.Array(types.int64, 1, "C", readonly=True),
-    ),
-    cache=True,
-)
-def _put_text(
-    out: NDArray[np.uint8],
-    at: NDArray[np.int64],
-    codes: NDArray[np.uint32],
-    values: NDArray[np.uint8],
-    ends: NDArray[np.int64],
-) -> None:  # pragma: no cover
-    """Write values[ends[c]:ends[c + 1]] at out[at[k]] for the code c of row k, and move at[k]."""
-    for row in range(len(at)):
-        code = codes[row]
-        start, end = ends[code], ends[code + np.uint32(1)]
-        for byte in range(end - start):
-            out[at[row] + byte] = values[start + byte]
-        at[row] += end - start
-
-
-def canonical(columns: tuple[Column, ...], rows: Rows) -> tuple[NDArray[np.uint8], Any]:
-    """Return the bytes of all rows, one after another, and where each row ends (N,) int64."""
-    sizes = np.zeros(rows.count, np.int64)
-    prepared: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
-    for column in columns:
-        values = rows.columns[column.name]
-        if isinstance(values, Text):
-            texts = [len(value).to_bytes(4, "little") + value for value in values.values]
-            ends = np.cumsum([0, *(len(text) for text in texts)], dtype=np.int64)
-            sizes += np.diff(ends)[values.codes]
-            blob = np.frombuffer(b"".join(texts), np.uint8)
-            codes = np.ascontiguousarray(values.codes)
-            prepared.append((_put_text, (codes, blob, ends)))
-        else:
-            fixed = _bytes(values)
-            sizes += fixed.shape[1]
-            prepared.append((_put_fixed, (fixed,)))
-    ends_of_rows = np.cumsum(sizes)
-    out = np.empty(int(ends_of_rows[-1]) if rows.count else 0, np.uint8)
-    at = ends_of_rows - sizes
-    for put, arguments in prepared:
-        put(out, at, *arguments)
-    return out, ends_of_rows
-
-
-def _bytes(values: NDArray[Any]) -> NDArray[np.uint8]:
-    """Return a column's values as bytes (N, width), little endian."""
-    if values.dtype.kind == "f":
-        values = np.where(np.isnan(values), _QUIET_NAN, values + 0.0)  # -0.0 + 0.0 is 0.0
-    values = np.ascontiguousarray(values)
-    return values.view(np.uint8).reshape(len(values), values.dtype.itemsize)
-
-
 class Digester:
     """Takes a table's rows in logical order, in any batches, and gives its digest."""
 
     def __init__(self, table: Table) -> None:
+        assert table.columns[: len(POSITION)] == POSITION, f"{table.name}: positions come first"
         self._table, self.rows = table, 0
-        self._content_columns = tuple(c for c in table.columns if c.name not in _POSITIONS)
+        self._content_columns = table.columns[len(POSITION) :]
         self._key_columns = tuple(c for c in table.columns if c.name in table.key)
         self._block: int | None = None
         self._in_block, self._over_blocks = hashlib.sha256(), hashlib.sha256()
@@ -131,24 +54,39 @@ class Digester:
         self._newest: dict[bytes, bytes] = {}
         self._last = (-1, -1, -1)
 
+    def copy(self) -> "Digester":
+        """Return one that took the same rows, and goes on by itself."""
+        twin = Digester(self._table)
+        twin.rows, twin._block, twin._last = self.rows, self._block, self._last
+        twin._in_block, twin._over_blocks = self._in_block.copy(), self._over_blocks.copy()
+        twin._content, twin._newest = self._content.copy(), dict(self._newest)
+        return twin
+
     def take(self, rows: Rows) -> None:
         """Add rows. Raises ValueError where they do not go on in logical order, each once."""
         if not rows.count:
             return
         self._check_order(rows)
-        whole, ends = canonical(self._table.columns, rows)
         numbers = rows.array("_r") // np.uint64(BLOCK_ROOTS)
-        borders = [0, *(np.flatnonzero(np.diff(numbers)) + 1).tolist(), rows.count]
+        first = 0
+        for whole, ends in pieces(self._table.columns, rows):
+            self._take_blocks(numbers[first : first + len(ends)], whole, ends)
+            self._content.update(behind(whole, ends, _POSITION_BYTES).data)
+            first += len(ends)
+        self._keep_newest(rows)
+        self.rows += rows.count
+
+    def _take_blocks(
+        self, numbers: NDArray[np.uint64], whole: NDArray[np.uint8], ends: NDArray[np.int64]
+    ) -> None:
+        borders = [0, *(np.flatnonzero(np.diff(numbers)) + 1).tolist(), len(numbers)]
         for start, end in pairwise(borders):
             self._enter(int(numbers[start]))
             begin = int(ends[start - 1]) if start else 0
             self._in_block.update(whole[begin : int(ends[end - 1])].data)
-        self._content.update(canonical(self._content_columns, rows)[0].data)
-        self._keep_newest(rows)
-        self.rows += rows.count
 
     def _check_order(self, rows: Rows) -> None:
-        r, i, n = (rows.array(name) for name in ("_r", "_i", "_n"))
+        r, i, n = (rows.array(name) for name in _POSITIONS)
         same_r, same_i = r[1:] == r[:-1], i[1:] == i[:-1]
         later = (r[1:] > r[:-1]) | (same_r & ((i[1:] > i[:-1]) | (same_i & (n[1:] > n[:-1]))))
         first = (int(r[0]), int(i[0]), int(n[0]))
@@ -171,7 +109,7 @@ class Digester:
 
     def _keep_newest(self, rows: Rows) -> None:
         """Remember the last row of each key."""
-        last = newest(rows, self._table.key, ("_r", "_i", "_n"))
+        last = rows.take(last_of_each(rows, self._table.key))
         keys, key_ends = canonical(self._key_columns, last)
         content, ends = canonical(self._content_columns, last)
         key_starts, starts = [0, *key_ends[:-1].tolist()], [0, *ends[:-1].tolist()]
@@ -193,3 +131,27 @@ class Digester:
             state.hexdigest(),
             as_of,
         )
+
+
+def last_of_each(rows: Rows, key: Sequence[str]) -> NDArray[np.int64]:
+    """Return where the last row of each key stands, ascending; rows are in logical order."""
+    group, size = np.zeros(rows.count, np.int64), 1
+    for name in key:
+        column = rows.columns[name]
+        codes: NDArray[Any]
+        if isinstance(column, Text):
+            codes, count = column.codes, len(column.values)
+        else:
+            different, codes = np.unique(column, return_inverse=True)
+            count = len(different)
+        if size * count > _GROUPS_MAX:
+            group = np.unique(group, return_inverse=True)[1]
+            size = int(group.max()) + 1
+        group = group * count + codes
+        size *= count
+    if size > _GROUPS_MAX:
+        group = np.unique(group, return_inverse=True)[1]
+        size = int(group.max()) + 1
+    last = np.full(size, -1, np.int64)
+    last[group] = np.arange(rows.count)  # of one key the last assignment stays
+    return np.sort(last[last >= 0])

@@ -5,20 +5,26 @@ from collections.abc import AsyncIterator, Sequence
 
 from tidemill.projections.clickhouse import scan as clickhouse_scan
 from tidemill.projections.clickhouse.client import ClickHouse
-from tidemill.projections.clickhouse.sink import ClickHouseSink
 from tidemill.projections.digest import Digest
 from tidemill.projections.limits import Limits
+from tidemill.projections.live import live
 from tidemill.projections.postgres import scan as postgres_scan
 from tidemill.projections.postgres.readings import Pool
-from tidemill.projections.postgres.sink import PostgresSink
-from tidemill.projections.rows import Rows, concatenate, newest
+from tidemill.projections.ranges import Verdict
+from tidemill.projections.ranges import only_newest as newest_of
+from tidemill.projections.rows import Rows, concatenate
+from tidemill.projections.sinks import Sink, sink_of
 from tidemill.projections.sources import source
 from tidemill.projections.table import Table
-from tidemill.projections.verify import Step, Verdict, compare, derived_rows, digest_of, log_rows
-from tidemill.streams import crash_points
+from tidemill.projections.verify import (
+    Compared,
+    Made,
+    Step,
+    digest_of,
+    messages,
+)
+from tidemill.projections.verify import verify as verify_all
 from tidemill.streams.log import Log
-
-Sink = ClickHouseSink | PostgresSink
 
 
 async def sinks(
@@ -34,15 +40,10 @@ async def sinks(
     `pool` needs a connection for each Postgres table, and two more.
     """
     log_uuid = (await log.identity()).uuid
-    made: list[Sink] = []
-    for table in tables:
-        rows = source(table, log, out, log_uuid)
-        step = crash_points.of(f"sink.{table.name}")
-        if table.database == "clickhouse":
-            made.append(ClickHouseSink(table, log, rows, clickhouse, pool, limits, step))
-        else:
-            made.append(PostgresSink(table, log, rows, pool, limits, step))
-    return made
+    return [
+        sink_of(table, source(table, log, out, log_uuid), log, clickhouse, pool, limits)
+        for table in tables
+    ]
 
 
 async def run(running: Sequence[Sink]) -> None:
@@ -83,15 +84,24 @@ async def verify(
     `steps` is what an engine in memory derives from LOG, for a table that is derived. A latest
     table holds only what is newest, so it is equal only where it has come exactly to `as_of`.
     """
-    if table.emitted_by is None:
-        made = log_rows(table, log, as_of)
-    elif steps is None:
+    if table.emitted_by is not None and steps is None:
         raise ValueError(f"{table.name} is derived by {table.emitted_by}: its steps are needed")
-    else:
-        made = derived_rows(table, steps, as_of)
-    if table.kind == "latest":
-        made = only_newest(table, made)
-    return await compare(table, scan(table, clickhouse, pool, as_of), made, as_of)
+    source = facts(log, table, as_of) if steps is None else derived(steps)
+    compared = Compared(table, live(table, clickhouse, pool), as_of)
+    return (await verify_all({table.name: compared}, source))[table.name]
+
+
+async def facts(log: Log, table: Table, as_of: int) -> AsyncIterator[Made]:
+    """Yield what LOG holds of what a table reads, up to root `as_of`."""
+    async for batch in messages(log, table.filters, as_of):
+        if batch:
+            yield Made(batch[-1].sequence, batch)
+
+
+async def derived(steps: AsyncIterator[Step]) -> AsyncIterator[Made]:
+    """Yield what an engine derived."""
+    async for done, outputs in steps:
+        yield Made(done, (), list(outputs))
 
 
 async def only_newest(table: Table, made: AsyncIterator[Rows]) -> AsyncIterator[Rows]:
@@ -99,6 +109,6 @@ async def only_newest(table: Table, made: AsyncIterator[Rows]) -> AsyncIterator[
     kept: list[Rows] = []
     async for rows in made:
         if rows.count:
-            kept = [newest(concatenate([*kept, rows]), table.key, table.newest)]
+            kept = [newest_of(table, concatenate([*kept, rows]))]
     for rows in kept:
         yield rows

@@ -1,13 +1,20 @@
-"""Whether a table says what the log says: its digest against one recomputed from the log."""
+"""Whether tables say what the log says: one pass over it, every table beside it, range by range.
 
-from collections.abc import AsyncIterator, Iterable, Sequence
-from typing import NamedTuple
+The rows of a range of roots are made again from the log, and the table's rows of the same range
+are read and compared with them, so memory does not grow with the table.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from tidemill.projections.digest import Digest, Digester
+from tidemill.projections.ranges import Lane, Live, Verdict
 from tidemill.projections.rows import Rows
 from tidemill.projections.sources import PULL_BYTES_MAX, PULL_MESSAGES_MAX, rows_of
 from tidemill.projections.table import Table
 from tidemill.schemas.errors import Unavailable
+from tidemill.streams.filters import matches
 from tidemill.streams.log import Log, Message
 
 PULL_TIMEOUT_S = 10.0
@@ -17,17 +24,12 @@ Step = tuple[int, Iterable[tuple[str, bytes]]]
 that came after the last step's root."""
 
 
-class Verdict(NamedTuple):
-    """A table against its source. `reason` is empty where they are equal."""
+class Made(NamedTuple):
+    """What the log holds and an engine derives of roots up to `done`, after the last of these."""
 
-    live: Digest | None
-    recomputed: Digest
-    reason: str
-
-    @property
-    def equal(self) -> bool:
-        """Whether the table is exactly what the log makes."""
-        return not self.reason
+    done: int
+    facts: Sequence[Message]
+    derived: Sequence[tuple[str, bytes]] = ()
 
 
 async def messages(log: Log, filters: Sequence[str], as_of: int) -> AsyncIterator[list[Message]]:
@@ -54,37 +56,48 @@ async def log_rows(table: Table, log: Log, as_of: int) -> AsyncIterator[Rows]:
             yield rows
 
 
-async def derived_rows(table: Table, steps: AsyncIterator[Step], as_of: int) -> AsyncIterator[Rows]:
-    """Yield the rows of a derived table, made from what the processors derive up to `as_of`."""
-    prefix = table.filters[0].split(".")[0] + "."
-    async for done, outputs in steps:
-        made = [(0, subject, payload) for subject, payload in outputs if subject.startswith(prefix)]
-        rows = rows_of(table, made)
-        if rows is not None:
-            yield rows.take(rows.array("_r") <= min(done, as_of)).ordered()
+def made_rows(table: Table, made: Made) -> Rows | None:
+    """Return a table's rows of one batch, in logical order."""
+    if table.emitted_by is None:
+        wanted = {subject: _reads(table, subject) for subject in {m.subject for m in made.facts}}
+        return rows_of(table, [m for m in made.facts if wanted[m.subject]])
+    found = rows_of(table, [(0, *one) for one in made.derived if _reads(table, one[0])])
+    return found.ordered() if found is not None else None
+
+
+def _reads(table: Table, subject: str) -> bool:
+    return any(matches(pattern, subject) for pattern in table.filters)
 
 
 async def digest_of(table: Table, rows: AsyncIterator[Rows], as_of: int) -> Digest:
     """Return the digest of rows that come in logical order. Raises ValueError where they do not."""
     digester = Digester(table)
     async for batch in rows:
-        digester.take(batch)
+        await asyncio.to_thread(digester.take, batch)
     return digester.digest(as_of)
 
 
-async def compare(
-    table: Table, live: AsyncIterator[Rows], source: AsyncIterator[Rows], as_of: int
-) -> Verdict:
-    """Compare a table's rows with its source's. No rows where the source has some is unequal."""
-    recomputed = await digest_of(table, source, as_of)
+class Compared(NamedTuple):
+    """A table to be compared: what a database holds of it, as of a root."""
+
+    table: Table
+    live: Live
+    as_of: int
+
+
+async def verify(tables: Mapping[str, Compared], source: AsyncIterator[Made]) -> dict[str, Verdict]:
+    """Compare tables, each as of its root, with what `source` makes, in one pass over it."""
+    lanes = {name: Lane(*one) for name, one in tables.items()}
     try:
-        found = await digest_of(table, live, as_of)
-    except ValueError as error:
-        return Verdict(None, recomputed, str(error))
-    if found.rows != recomputed.rows:
-        reason = f"{table.physical} has {found.rows} rows, the log makes {recomputed.rows}"
-    elif found != recomputed:
-        reason = f"{table.physical} has {found.rows} rows, but not those that the log makes"
-    else:
-        reason = ""
-    return Verdict(found, recomputed, reason)
+        async for made in source:
+            rows: dict[Any, Rows | None] = {}
+            for lane in lanes.values():
+                table = lane.table
+                same = (table.reads, table.filters, table.columns)
+                if same not in rows:
+                    rows[same] = await asyncio.to_thread(made_rows, table, made)
+                await lane.take(rows[same], made.done)
+        return {name: await lane.verdict() for name, lane in lanes.items()}
+    finally:
+        for lane in lanes.values():
+            await lane.close()

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tidemill.projections.canonical import canonical
 from tidemill.projections.columns import POSITION, Column
-from tidemill.projections.digest import BLOCK_ROOTS, Digest, Digester, canonical
+from tidemill.projections.digest import BLOCK_ROOTS, Digest, Digester
 from tidemill.projections.registry import TABLES
 from tidemill.projections.rows import Rows, Text, concatenate
 from tidemill.projections.sources import rows_of
