@@ -1,22 +1,16 @@
-"""Tables on servers: filled with all that a log holds, digested, and recomputed."""
+"""Tables on servers: filled with all that a log holds, and digested."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 from tidemill.deploy.embedded.servers import ServerUrls
 from tidemill.deploy.prepared import databases
-from tidemill.processors.catalog import PROCESSORS
 from tidemill.projections import runtime
 from tidemill.projections.digest import Digest
 from tidemill.projections.postgres import readings
 from tidemill.projections.registry import TABLES, VERSIONS
-from tidemill.projections.verify import Step, messages
 from tidemill.projections.versions import active
 from tidemill.streams.log import Log
-from tidemill.streams.runtime.engine import Engine
-from tidemill.streams.runtime.graph import Graph
-from tidemill.streams.runtime.shard import EVERY, filters
 
 CAUGHT_UP_S = 3_600.0
 """How long tables may take to catch up."""
@@ -48,12 +42,3 @@ async def database_digests(urls: ServerUrls, as_of: int) -> dict[str, Digest]:
             name: await runtime.digest(table, clickhouse, pool, as_of)
             for name, table in (await active(pool, VERSIONS)).items()
         }
-
-
-async def steps(processor: str, log: Log, as_of: int) -> AsyncIterator[Step]:
-    """Step a processor over LOG in a fresh engine, and yield what it derives."""
-    graph = Graph("verify", [p for p in PROCESSORS if p.name == processor])
-    engine = Engine(graph, EVERY)
-    async for batch in messages(log, filters(EVERY), as_of):
-        outputs = engine.step(batch)
-        yield batch[-1].sequence, [(output.subject, output.payload) for output in outputs]

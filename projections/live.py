@@ -22,6 +22,36 @@ def live(table: Table, clickhouse: ClickHouse, pool: Pool) -> Live:
     return InPostgres(pool, table)
 
 
+async def at_one_moment(
+    pool: Pool, clickhouse: ClickHouse, tables: Sequence[Table]
+) -> dict[str, tuple[int, Live]]:
+    """Return, by physical name, how far each table is, and what it holds up to there.
+
+    What is latest moves on, so it is read whole, at the moment of its position. A table that no
+    sink has ever filled is missing.
+    """
+    found: dict[str, tuple[int, Live]] = {}
+    with unavailable():
+        async with (
+            pool.acquire() as connection,
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            names = [table.physical for table in tables]
+            rows = await connection.fetch("SELECT t, position FROM sink WHERE t = ANY($1)", names)
+            positions = {row["t"]: int(row["position"]) for row in rows}
+            for table in tables:
+                if table.physical not in positions:
+                    continue
+                what = live(table, clickhouse, pool)
+                if table.kind == "latest":
+                    columns = ", ".join(f'"{column.name}"' for column in table.columns)
+                    now = await connection.fetch(f"SELECT {columns} FROM {table.physical}")
+                    kept = from_records(table.columns, [dict(one) for one in now])
+                    what = Held([kept] if kept.count else [])
+                found[table.physical] = positions[table.physical], what
+    return found
+
+
 class InClickHouse:
     """A table of ClickHouse, which finds a range of roots by its minmax index."""
 

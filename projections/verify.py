@@ -16,6 +16,8 @@ from tidemill.projections.table import Table
 from tidemill.schemas.errors import Unavailable
 from tidemill.streams.filters import matches
 from tidemill.streams.log import Log, Message
+from tidemill.streams.runtime.engine import Engine
+from tidemill.streams.runtime.shard import EVERY, filters
 
 PULL_TIMEOUT_S = 10.0
 
@@ -32,11 +34,11 @@ class Made(NamedTuple):
     derived: Sequence[tuple[str, bytes]] = ()
 
 
-async def messages(log: Log, filters: Sequence[str], as_of: int) -> AsyncIterator[list[Message]]:
-    """Yield the messages of `filters` with sequence <= `as_of`, in order. Raises Unavailable."""
-    newest = [message.sequence for f in filters if (message := await log.last(f)) is not None]
+async def messages(log: Log, subjects: Sequence[str], as_of: int) -> AsyncIterator[list[Message]]:
+    """Yield the messages of `subjects` with sequence <= `as_of`, in order. Raises Unavailable."""
+    newest = [message.sequence for one in subjects if (message := await log.last(one)) is not None]
     end = min(max(newest, default=0), as_of)
-    reader, sequence = await log.read(1, filters), 0
+    reader, sequence = await log.read(1, subjects), 0
     try:
         while sequence < end:
             pulled = await reader.pull(PULL_MESSAGES_MAX, PULL_BYTES_MAX, PULL_TIMEOUT_S)
@@ -75,6 +77,21 @@ async def digest_of(table: Table, rows: AsyncIterator[Rows], as_of: int) -> Dige
     async for batch in rows:
         await asyncio.to_thread(digester.take, batch)
     return digester.digest(as_of)
+
+
+async def remade(
+    log: Log, tables: Sequence[Table], engine: Engine | None, as_of: int
+) -> AsyncIterator[Made]:
+    """Yield what LOG holds up to root `as_of` for these tables, and what `engine` derives of it."""
+    subjects = filters(EVERY)
+    if engine is None:
+        subjects = sorted({pattern for table in tables for pattern in table.filters})
+    async for batch in messages(log, subjects, as_of):
+        if not batch:
+            continue
+        outputs = await asyncio.to_thread(engine.step, batch) if engine is not None else []
+        derived = [(output.subject, output.payload) for output in outputs]
+        yield Made(batch[-1].sequence, batch, derived)
 
 
 class Compared(NamedTuple):
