@@ -9,7 +9,7 @@ import orjson
 
 from tidemill.deploy.embedded.ports import LOOPBACK, free_port, is_free
 from tidemill.deploy.embedded.servers import ServerUrls
-from tidemill.deploy.settings import FeedSettings
+from tidemill.deploy.settings import FeedSettings, archive_of
 from tidemill.deploy.supervisor.child import Child, running
 from tidemill.schemas.errors import Unavailable
 
@@ -59,6 +59,7 @@ def environment(
     return {
         **named,
         "TIDEMILL_DATA_DIR": str(data_dir.absolute()),
+        "TIDEMILL_ARCHIVE": archive_of(data_dir),
         "TIDEMILL_OWNER": f"{urls.nats_name}-supervised",
         "TIDEMILL_FEEDS": orjson.dumps([feed.model_dump() for feed in feeds]).decode(),
         "TIDEMILL_LIVE_URL": f"ws://{LOOPBACK}:{live_port}/live",
@@ -90,6 +91,7 @@ def roles(
         role("time", ["time"], env),
         role("graph", ["graph", "main"], env),
         role("projections", ["projections"], env),
+        role("archive", ["archive"], env),
         role(
             "queries",
             ["queries", *page, str(queries_port)],

@@ -16,9 +16,6 @@ app = typer.Typer(
 
 DataDir = Annotated[Path, typer.Option("--data-dir", help="Where a run keeps everything.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")]
-AsOf = Annotated[
-    str, typer.Option("--as-of", help="A position, or a time (ISO 8601 or ns UTC); else now.")
-]
 DATA_DIR = Path(".tidemill")
 
 
@@ -50,7 +47,9 @@ def up(data_dir: DataDir = DATA_DIR) -> None:
 
 @app.command("run")
 def run_role(
-    role: Annotated[str, typer.Argument(help="feeds, time, graph, projections, queries, live")],
+    role: Annotated[
+        str, typer.Argument(help="feeds, time, graph, projections, queries, live, archive")
+    ],
     names: Annotated[list[str] | None, typer.Argument(help="Which of them.")] = None,
     shard: Annotated[str, typer.Option(help="This shard of how many, as 0/2.")] = "0/1",
     host: Annotated[str, typer.Option(help="Where queries and live listen.")] = "127.0.0.1",
@@ -133,8 +132,7 @@ def tail(
 
 @app.command("hash")
 def hash_(
-    tables: Annotated[list[str] | None, typer.Argument(help="Names, or as bars__v2.")] = None,
-    as_of: AsOf = "",
+    tables: Annotated[list[str] | None, typer.Argument()] = None,
     data_dir: DataDir = DATA_DIR,
     json: Json = False,
 ) -> None:
@@ -142,23 +140,20 @@ def hash_(
     from tidemill.deploy.commands import verify as command
     from tidemill.deploy.commands.output import run
 
-    options = command.Options(tuple(tables or ()), as_of, data_dir, json)
-    run(command.hash_tables(options))
+    run(command.hash_tables(tuple(tables or ()), data_dir, json))
 
 
 @app.command()
 def verify(
-    tables: Annotated[list[str] | None, typer.Argument(help="Names, or as bars__v2.")] = None,
-    as_of: AsOf = "",
+    tables: Annotated[list[str] | None, typer.Argument()] = None,
     data_dir: DataDir = DATA_DIR,
     json: Json = False,
 ) -> None:
-    """Recompute tables from the log and compare them with the databases; say where they differ."""
+    """Recompute tables from the log and compare them with the databases."""
     from tidemill.deploy.commands import verify as command
     from tidemill.deploy.commands.output import run
 
-    options = command.Options(tuple(tables or ()), as_of, data_dir, json)
-    run(command.verify(options))
+    run(command.verify(tuple(tables or ()), data_dir, json))
 
 
 @app.command()
@@ -244,6 +239,20 @@ def dlq(
     from tidemill.deploy.commands.output import run
 
     run(command.dlq(action, processor, r, reason, data_dir, json))
+
+
+@app.command()
+def trim(
+    keep: Annotated[str, typer.Option(help="What stays: 7d, 12h, 30m, or a number of records.")],
+    seal: Annotated[bool, typer.Option("--seal", help="Seal everything first.")] = False,
+    data_dir: DataDir = DATA_DIR,
+    json: Json = False,
+) -> None:
+    """Delete from LOG what the archive holds and every reader is past; reading goes on as ever."""
+    from tidemill.deploy.commands import trim as command
+    from tidemill.deploy.commands.output import run
+
+    run(command.trim(keep, seal, data_dir, json))
 
 
 @app.command()

@@ -42,6 +42,10 @@ class Settings(BaseSettings):
     valkey: str = ""
     live_url: str = ""
     data_dir: Path = Path(".tidemill")
+    archive: str = ""
+    """Directory or s3:// URL of LOG's archive; a role whose LOG was trimmed needs it."""
+    retention: str = ""
+    """What of LOG is kept when it is archived: "7d", "12h", or a number of records; empty: all."""
     feeds: tuple[FeedSettings, ...] = ()
     graphs: GraphLayout = "fused"
     owner: str = ""
@@ -58,6 +62,11 @@ class Settings(BaseSettings):
 
 class Missing(Exception):
     """A setting that a role needs is not there; the message names its variable."""
+
+
+def archive_of(data_dir: Path) -> str:
+    """Return where the archive of a run on `data_dir` is: what is set, or a folder of it."""
+    return load().archive or str(data_dir.absolute() / "archive")
 
 
 def load() -> Settings:

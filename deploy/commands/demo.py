@@ -25,7 +25,7 @@ from tidemill.deploy.embedded.servers import EmbeddedServers, ServerUrls
 from tidemill.deploy.prepared import databases, prepare
 from tidemill.deploy.roles.connections import streams
 from tidemill.deploy.screen import Monitor, drawn
-from tidemill.deploy.settings import FeedSettings
+from tidemill.deploy.settings import FeedSettings, archive_of
 from tidemill.deploy.supervisor.child import Child
 from tidemill.deploy.tables import database_digests
 from tidemill.projections.postgres import readings
@@ -59,7 +59,9 @@ async def demo(options: Options) -> Exit:
     say(f"starting servers on {options.data_dir} ...")
     async with EmbeddedServers(options.data_dir, signals=True) as servers:
         await prepare(servers.urls)
-        async with streams(servers.urls.nats_engine, "demo") as opened:
+        async with streams(
+            servers.urls.nats_engine, "demo", archive_of(options.data_dir)
+        ) as opened:
             await deploy_code(opened.log, "fused")
             venues, feeds = _venues(options.live)
             queries_port, live_port = port_or_free(QUERIES_PORT), port_or_free(LIVE_PORT)

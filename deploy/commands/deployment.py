@@ -6,7 +6,7 @@ from tidemill.deploy.commands.output import Exit, answer
 from tidemill.deploy.embedded.servers import servers_on
 from tidemill.deploy.graphs import graphs
 from tidemill.deploy.roles.connections import streams
-from tidemill.deploy.settings import GraphLayout
+from tidemill.deploy.settings import GraphLayout, archive_of
 from tidemill.schemas import events
 from tidemill.schemas.events.control import CodeDeployed
 from tidemill.streams.appender import Appender
@@ -16,7 +16,10 @@ from tidemill.streams.runtime.code_hash import code_hash
 
 async def deploy(data_dir: Path, json: bool) -> Exit:
     """Append the fact for every graph that runs other code."""
-    async with servers_on(data_dir) as urls, streams(urls.nats_engine, "deploy") as opened:
+    async with (
+        servers_on(data_dir) as urls,
+        streams(urls.nats_engine, "deploy", archive_of(data_dir)) as opened,
+    ):
         changed = await deploy_code(opened.log, "fused") | await deploy_code(opened.log, "split")
     answer({"code_hash": code_hash(), "deployed": sorted(changed)}, json)
     return Exit.HELD

@@ -6,6 +6,7 @@ from typing import Any, Literal
 from tidemill.deploy.commands.output import Exit, answer
 from tidemill.deploy.embedded.servers import servers_on
 from tidemill.deploy.roles.connections import streams
+from tidemill.deploy.settings import archive_of
 from tidemill.schemas import events
 from tidemill.schemas.events.control import DeadLetterSkipped
 from tidemill.schemas.events.dead_letter import DeadLetter
@@ -30,7 +31,10 @@ async def dlq(
     fact's own position. There is no `retry` of a record at another position, for that would change
     the order of the log: correct it by a new fact, then drop the letter.
     """
-    async with servers_on(data_dir) as urls, streams(urls.nats_engine, "dlq") as opened:
+    async with (
+        servers_on(data_dir) as urls,
+        streams(urls.nats_engine, "dlq", archive_of(data_dir)) as opened,
+    ):
         if action in ("drop", "retry"):
             if not processor or not r or not reason:
                 raise ValueError("name PROCESSOR and R, and say why with --reason")

@@ -10,6 +10,7 @@ from tidemill.deploy.commands.output import Exit, answer
 from tidemill.deploy.embedded.servers import ServerUrls, found_on
 from tidemill.deploy.prepared import databases, migrate_log
 from tidemill.deploy.roles.connections import streams
+from tidemill.deploy.settings import archive_of
 from tidemill.projections.postgres import readings
 from tidemill.projections.registry import TABLES
 from tidemill.schemas.errors import Unavailable
@@ -25,7 +26,7 @@ async def doctor(data_dir: Path, json: bool) -> Exit:
     running = (data_dir / "servers.json").exists()
     if running:
         try:
-            wrong += await _engine(await found_on(data_dir))
+            wrong += await _engine(await found_on(data_dir), archive_of(data_dir))
         except Unavailable as error:
             running = False
             wrong.append(f"no servers answer on {data_dir} ({error}): start `tidemill up` or demo")
@@ -50,12 +51,15 @@ def _machine(data_dir: Path) -> list[str]:
     return wrong
 
 
-async def _engine(urls: ServerUrls) -> list[str]:
+async def _engine(urls: ServerUrls, archive: str) -> list[str]:
     wrong = [
         f"{difference}: run `tidemill migrate --apply`"
         for difference in await migrate_log(urls, apply=False)
     ]
-    async with streams(urls.nats_engine, "doctor") as opened, databases(urls) as (pool, _):
+    async with (
+        streams(urls.nats_engine, "doctor", archive) as opened,
+        databases(urls) as (pool, _),
+    ):
         last = (await opened.log.identity()).last
         found = await readings.read(pool, list(TABLES))
         for name in TABLES:

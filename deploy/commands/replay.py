@@ -7,7 +7,7 @@ from tidemill.deploy.commands.output import Exit, answer, say
 from tidemill.deploy.prepared import prepared
 from tidemill.deploy.replaying import digests, fill, report, step
 from tidemill.deploy.roles.connections import streams
-from tidemill.deploy.settings import GraphLayout
+from tidemill.deploy.settings import GraphLayout, archive_of
 from tidemill.deploy.tables import database_digests, materialise
 from tidemill.streams.memory import MemoryLog
 from tidemill.streams.subjects import LOG_SUBJECTS, OUT_SUBJECTS
@@ -41,7 +41,7 @@ async def replay(options: Options) -> Exit:
     else:
         async with (
             prepared(options.data_dir) as urls,
-            streams(urls.nats_engine, "replay") as opened,
+            streams(urls.nats_engine, "replay", archive_of(options.data_dir)) as opened,
         ):
             counts = await fill(opened.log, options.files, options.venue, options.product)
             say(f"LOG holds {(await opened.log.identity()).last} messages; stepping the graph")

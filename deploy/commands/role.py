@@ -9,7 +9,7 @@ from prometheus_client import start_http_server
 from tidemill.deploy.commands.output import Exit
 from tidemill.deploy.settings import Missing, Settings, load
 
-ROLES = ("feeds", "time", "graph", "projections", "queries", "live", "load")
+ROLES = ("feeds", "time", "graph", "projections", "queries", "live", "archive", "load")
 
 
 async def role(role: str, names: tuple[str, ...], shard: str, host: str, port: int) -> Exit:
@@ -56,14 +56,12 @@ async def _run(
             from tidemill.deploy.roles import projections
 
             await projections.run(settings, names)
-        case "queries":
-            from tidemill.deploy.roles import queries
+        case "queries" | "live":
+            await _serve(role, address, settings)
+        case "archive":
+            from tidemill.deploy.roles import archive
 
-            await queries.run(settings, *address)
-        case "live":
-            from tidemill.deploy.roles import live
-
-            await live.run(settings, *address)
+            await archive.run(settings)
         case "load":
             from tidemill.deploy.roles import load
 
@@ -72,3 +70,14 @@ async def _run(
             await load.run(settings, int(names[0]))
         case _:
             raise Missing(f"there is no role {role}; there are {', '.join(ROLES)}")
+
+
+async def _serve(role: str, address: tuple[str, int], settings: Settings) -> None:
+    if role == "queries":
+        from tidemill.deploy.roles import queries
+
+        await queries.run(settings, *address)
+    else:
+        from tidemill.deploy.roles import live
+
+        await live.run(settings, *address)

@@ -9,6 +9,7 @@ import orjson
 from tidemill.deploy.commands.output import Exit
 from tidemill.deploy.embedded.servers import found_on
 from tidemill.deploy.roles.connections import streams
+from tidemill.deploy.settings import archive_of
 from tidemill.schemas import kinds, rows
 from tidemill.schemas.errors import Unreadable
 from tidemill.streams.filters import collide
@@ -21,7 +22,7 @@ PULL_MESSAGES, PULL_BYTES = 500, 4 << 20
 async def tail(subject: str, last: int, count: int, data_dir: Path) -> Exit:
     """Print messages of `subject` from `last` back on; `count` of them, or for ever (0)."""
     urls = await found_on(data_dir)
-    async with streams(urls.nats_engine, "tail") as opened:
+    async with streams(urls.nats_engine, "tail", archive_of(data_dir)) as opened:
         log = opened.log if any(collide(subject, own) for own in LOG_SUBJECTS) else opened.out
         identity = await log.identity()
         reader = await log.read(max(1, identity.last + 1 - last), [subject])

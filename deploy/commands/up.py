@@ -9,7 +9,7 @@ from tidemill.deploy.embedded.ports import LOOPBACK
 from tidemill.deploy.embedded.servers import EmbeddedServers
 from tidemill.deploy.prepared import prepare
 from tidemill.deploy.roles.connections import streams
-from tidemill.deploy.settings import load
+from tidemill.deploy.settings import archive_of, load
 
 
 async def up(data_dir: Path) -> Exit:
@@ -18,7 +18,7 @@ async def up(data_dir: Path) -> Exit:
     settings.require("feeds")
     async with EmbeddedServers(data_dir, signals=True) as servers:
         await prepare(servers.urls)
-        async with streams(servers.urls.nats_engine, "up") as opened:
+        async with streams(servers.urls.nats_engine, "up", archive_of(data_dir)) as opened:
             await deploy_code(opened.log, settings.graphs)
         queries_port, live_port = port_or_free(QUERIES_PORT), port_or_free(LIVE_PORT)
         env = environment(servers.urls, data_dir, settings.feeds, live_port)

@@ -1,1 +1,1 @@
-"""What one process can be: feeds, time, graph, projections, queries, live."""
+"""What one process can be: feeds, time, graph, projections, queries, live, archive."""

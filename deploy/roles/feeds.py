@@ -22,7 +22,10 @@ async def run(settings: Settings, names: Sequence[str] = ()) -> None:
     if not chosen:
         known = ", ".join(feed.venue for feed in settings.feeds)
         raise Missing(f"no feed of {', '.join(names)} is configured; there are {known}")
-    async with streams(settings.nats_engine, "feeds") as opened, asyncio.TaskGroup() as group:
+    async with (
+        streams(settings.nats_engine, "feeds", settings.archive) as opened,
+        asyncio.TaskGroup() as group,
+    ):
         for feed in chosen:
             group.create_task(_feed(settings, opened.log, feed))
 

@@ -24,7 +24,8 @@ async def run(settings: Settings, name: str, index: int, count: int) -> None:
     if name not in known:
         raise Missing(f"there is no graph {name}; there are {', '.join(known)}")
     owner = settings.owner or f"{socket.gethostname()}-{os.getpid()}"
-    async with streams(settings.nats_engine, f"graph-{name}-{index}") as opened:
+    client = f"graph-{name}-{index}"
+    async with streams(settings.nats_engine, client, settings.archive) as opened:
         lease = Lease(opened.leases, f"graph.{name}.{index}of{count}", owner)
         await lease.wait()
         shard = Shard(

@@ -24,7 +24,7 @@ async def run(settings: Settings, rate: int) -> None:
     Raises Fenced when another load has taken over.
     """
     settings.require("nats_engine")
-    async with streams(settings.nats_engine, "load") as opened:
+    async with streams(settings.nats_engine, "load", settings.archive) as opened:
         now = ReceiveClock()
         appender = Appender(opened.log, "md.*.LOAD.*.*")
         load = Load(INSTRUMENTS, rate)

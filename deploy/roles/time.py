@@ -9,5 +9,5 @@ from tidemill.streams.time_writer import TimeWriter
 async def run(settings: Settings) -> None:
     """Write or stand by until cancelled."""
     settings.require("nats_engine")
-    async with streams(settings.nats_engine, "time") as opened:
+    async with streams(settings.nats_engine, "time", settings.archive) as opened:
         await TimeWriter(opened.log, ReceiveClock()).run()

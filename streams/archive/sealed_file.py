@@ -100,6 +100,12 @@ class SealedFile:
         column = table.column(0).unify_dictionaries().combine_chunks()
         return column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
 
+    def until(self, group: int, end: int) -> list[Message]:
+        """Return the messages of a row group with sequence < `end`."""
+        if self._ends[group - 1] >= end if group else self.range.r0 >= end:
+            return []
+        return [m for m in self.read(group, Matcher((">",))) if m.sequence < end]
+
     def get(self, r: int) -> Message:
         """Return the message `r`, which this file holds."""
         group = self.group_of(r)

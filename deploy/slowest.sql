@@ -1,0 +1,2 @@
+-- How far every sink has come, of every version of every table.
+SELECT t, position FROM sink
