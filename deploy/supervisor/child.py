@@ -7,6 +7,9 @@ from enum import StrEnum
 from signal import SIGKILL, SIGTERM, Signals
 from types import MappingProxyType
 
+YIELDING = 5
+"""Niceness of what fills tables: where cores are short, an event's own way comes first."""
+
 
 async def running() -> None:
     """The probe of a child that offers nothing to ask: to run is to be healthy."""
@@ -45,7 +48,8 @@ class Child:
     """A process to supervise. `env` is added to the supervisor's own environment.
 
     It starts when every child named in `after` has passed its probe, and stops after every child
-    that names it. `before` runs (in a thread) ahead of every start, first or repeated.
+    that names it. `before` runs (in a thread) ahead of every start, first or repeated. `nice` is
+    added to the supervisor's own niceness: where cores are short, it yields to those with less.
     """
 
     name: str
@@ -60,6 +64,7 @@ class Child:
     stop_timeout_s: float = 10.0
     death_signal: Signals = SIGKILL  # what the kernel sends it when the supervisor is killed
     account: Account | None = None
+    nice: int = 0
 
     def environment(self) -> dict[str, str]:
         """The supervisor's environment with this child's own on top."""

@@ -22,10 +22,12 @@ libc = ctypes.CDLL(None, use_errno=True)
 
 
 def main(settings: dict[str, Any], argv: list[str]) -> None:
-    """Apply `settings` (parent, death_signal, uid, gid, search) and become `argv`."""
+    """Apply `settings` (parent, death_signal, uid, gid, search, nice) and become `argv`."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     soft = OPEN_FILES_MAX if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES_MAX)
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    if settings["nice"]:
+        yield_cpu(settings["nice"])
     if settings["uid"] is not None:
         become(settings["uid"], settings["gid"], settings["search"])
     # After the change of user, which clears it; the kernel sends it when the thread that
@@ -38,6 +40,16 @@ def main(settings: dict[str, Any], argv: list[str]) -> None:
         os.execvp(argv[0], argv)
     except OSError as error:
         sys.exit(f"{argv[0]}: {error.strerror}")
+
+
+def yield_cpu(nice: int) -> None:
+    """Add to the niceness: of the process, and of its session, which Linux may schedule as one."""
+    os.nice(nice)
+    try:
+        with open("/proc/self/autogroup", "w") as group:
+            group.write(str(nice))
+    except OSError:
+        pass  # this kernel groups no sessions, or refuses: the process's own niceness counts
 
 
 def become(uid: int, gid: int, search: bool) -> None:

@@ -207,6 +207,7 @@ def command(child: Child, parent: int) -> tuple[str, ...]:
         "uid": account.uid if account else None,
         "gid": account.gid if account else None,
         "search": account.search if account else False,
+        "nice": child.nice,
     }
     launcher = (sys.executable, "-I", "-S", str(launch.__file__), json.dumps(settings))
     return (*launcher, *child.argv)

@@ -1,5 +1,6 @@
 """Checkpoints: how far each partition of a graph is committed to OUT, and by which code."""
 
+from collections.abc import Iterable
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -31,6 +32,9 @@ class Checkpoint(BaseModel):
     graph later and still catch up, and those that left it. `within` is part of the next root.
     `log` and `tail` say which LOG that was: its UUID, and the CRC-32C of the message at `done`.
     `out_from` is the sequence of OUT from which every upstream record with r > `done` can be read.
+    `quiet` are other partitions without any output since checkpoints of their own: of them, too,
+    all of `processors` is in OUT up to `done`. No fence guards that, and none is needed: it says
+    what follows from LOG and the deployed code alone, so it is true whoever says it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -45,6 +49,7 @@ class Checkpoint(BaseModel):
     out_from: Position
     apart: dict[str, Position] = {}
     within: Within | None = None
+    quiet: tuple[Position, ...] = ()
 
     @classmethod
     def read(cls, payload: bytes) -> "Checkpoint":
@@ -61,3 +66,13 @@ class Checkpoint(BaseModel):
     def done_of(self, processor: str) -> int:
         """Return up to which root all outputs of one processor are in OUT, 0 for a stranger."""
         return self.done if processor in self.processors else self.apart.get(processor, 0)
+
+
+def progress(checkpoints: Iterable[Checkpoint]) -> dict[tuple[str, int], int]:
+    """Return up to which root (graph, partition) is done, by its checkpoint and others' `quiet`."""
+    done: dict[tuple[str, int], int] = {}
+    for one in checkpoints:
+        for partition in (one.partition, *one.quiet):
+            key = (one.graph, partition)
+            done[key] = max(one.done, done.get(key, 0))
+    return done

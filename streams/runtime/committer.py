@@ -2,6 +2,8 @@
 
 One batch of outputs becomes one atomic transaction where it fits; partitions that do not fit
 together, and parts of one that does not fit alone, become several, each with its own checkpoint.
+Partitions without outputs need none: another's checkpoint names them (0.1 ms each, measured, ten
+times a second: with 64 of them a commit took 10 ms instead of 4).
 """
 
 import asyncio
@@ -57,6 +59,8 @@ class Entry(NamedTuple):
     partition: int
     outputs: Sequence[Output]
     then: Committed
+    quiet: tuple[int, ...] = ()
+    """Partitions without outputs that its checkpoint speaks for."""
 
 
 class Committer:
@@ -72,6 +76,7 @@ class Committer:
         """Attempts that had to be made again since start."""
         self._out, self._graph, self._code = out, graph, code
         self._bytes_max, self._retry_s_max = bytes_max, retry_s_max
+        self._written: set[int] = set()  # partitions with checkpoints by us
 
     def recall(
         self,
@@ -87,30 +92,42 @@ class Committer:
         """
         self.log_uuid = log_uuid
         self.committed = {partition: Committed() for partition in sorted(partitions)}
-        self.gone = {}
+        self.gone, self._written = {}, set()
         covered: dict[tuple[str, int], int] = {}
         own: list[tuple[Message, Checkpoint]] = []
+        quiet: dict[int, Checkpoint] = {}
         for message, checkpoint in checkpoints:
-            if checkpoint.partition not in self.committed:
-                continue
-            if checkpoint.graph == self._graph.name:
-                own.append((message, checkpoint))
-            for name in self.scoped(checkpoint.partition):
-                key = (name, checkpoint.partition)
-                covered[key] = max(covered.get(key, 0), checkpoint.done_of(name))
+            for partition in (checkpoint.partition, *checkpoint.quiet):
+                if partition not in self.committed:
+                    continue
+                for name in self.scoped(partition):
+                    key = (name, partition)
+                    covered[key] = max(covered.get(key, 0), checkpoint.done_of(name))
+                if checkpoint.graph != self._graph.name:
+                    continue
+                if partition == checkpoint.partition:
+                    own.append((message, checkpoint))
+                elif partition not in quiet or quiet[partition].done < checkpoint.done:
+                    quiet[partition] = checkpoint
         for message, checkpoint in own:
-            self._recall(message.sequence, checkpoint, covered)
+            self._recall(message.sequence, checkpoint, quiet.get(checkpoint.partition), covered)
         return covered
 
     def _recall(
-        self, sequence: int, checkpoint: Checkpoint, covered: Mapping[tuple[str, int], int]
+        self,
+        sequence: int,
+        checkpoint: Checkpoint,
+        quiet: Checkpoint | None,
+        covered: Mapping[tuple[str, int], int],
     ) -> None:
-        partition, done = checkpoint.partition, checkpoint.done
+        """Take up a partition from its own checkpoint, and what another said of it, if later."""
+        newest = quiet if quiet is not None and quiet.done > checkpoint.done else checkpoint
+        partition, done = checkpoint.partition, newest.done
         scoped = self.scoped(partition)
         apart = {name: covered[name, partition] for name in scoped}
         self.committed[partition] = Committed(
             done,
-            checkpoint.tail,
+            newest.tail,
             sequence,
             {name: at for name, at in apart.items() if at < done},
             checkpoint.within,
@@ -135,18 +152,35 @@ class Committer:
         return {p for p, known in self.committed.items() if known.done < r or known.apart}
 
     async def commit(
-        self, made: Sequence[Output], touched: Iterable[int], messages: Sequence[Message], at: int
+        self,
+        made: Sequence[Output],
+        touched: Iterable[int],
+        messages: Sequence[Message],
+        at: int,
+        every: bool = False,
     ) -> None:
         """Commit what was `made` of a batch of messages, and that all `touched` are done with it.
 
-        `at` is the sequence of OUT as in a checkpoint. Raises Fenced.
+        `at` is the sequence of OUT as in a checkpoint. `every`: with a checkpoint of each partition
+        (a snapshot is found by them), not only of those with outputs. Raises Fenced.
         """
         by_partition: dict[int, list[Output]] = {p: [] for p in sorted(touched)}
         for output in made:
             by_partition[output.partition] += self._beyond(output)
+        last = messages[-1]
+        quiet = [p for p, outputs in by_partition.items() if not (outputs or every)]
+        quiet = [p for p in quiet if self._may_be_quiet(p, last)]
+        alone = [p for p in by_partition if p not in quiet]
+        speaker = next(
+            (p for p in reversed(alone) if self._may_speak(p, by_partition[p], last)), None
+        )
+        if quiet and speaker is None:
+            speaker = quiet.pop(0)
+            alone.append(speaker)
         together: list[Entry] = []
         count = size = 0
-        for partition, outputs in by_partition.items():
+        for partition in alone:
+            outputs = by_partition[partition]
             if not cuts.fits(outputs, self._bytes_max):
                 await self._commit_parts(partition, outputs, messages, at)
                 continue
@@ -155,11 +189,26 @@ class Committer:
             if together and (full or size + weight > self._bytes_max):
                 await self._transact(together, at)
                 together, count, size = [], 0, 0
-            then = self.committed[partition].reach(messages[-1])
-            together.append(Entry(partition, outputs, then))
+            then = self.committed[partition].reach(last)
+            spoken = tuple(quiet) if partition == speaker else ()
+            together.append(Entry(partition, outputs, then, spoken))
             count, size = count + len(outputs) + 1, size + weight
         if together:
             await self._transact(together, at)
+        for partition in quiet:
+            self.committed[partition] = self.committed[partition].reach(last)
+
+    def _may_be_quiet(self, partition: int, last: Message) -> bool:
+        """Return whether the checkpoint that stands of a partition without outputs may stay."""
+        known = self.committed[partition]
+        plain = known.within is None and not known.apart and known.done <= last.sequence
+        return plain and partition != ALL and partition in self._written
+
+    def _may_speak(self, partition: int, outputs: Sequence[Output], last: Message) -> bool:
+        """Return whether a partition's checkpoint will say all of `last`, of every processor."""
+        then = self.committed[partition].reach(last)
+        whole = then.done == last.sequence and not then.apart
+        return whole and cuts.fits(outputs, self._bytes_max)
 
     def _beyond(self, output: Output) -> list[Output]:
         within = self.committed[output.partition].within
@@ -187,18 +236,20 @@ class Committer:
         """Commit one atomic batch, whatever happens to its acknowledgement. Raises Fenced."""
         outputs = [(o.subject, o.payload) for entry in entries for o in entry.outputs]
         checkpoints = []
-        for partition, _, then in entries:
-            subject = subjects.checkpoint(self._graph.name, partition)
-            body = self._checkpoint(partition, then, at).write()
-            checkpoints.append(port.Checkpoint(subject, body, then.sequence))
+        for entry in entries:
+            subject = subjects.checkpoint(self._graph.name, entry.partition)
+            body = self._checkpoint(entry, at).write()
+            checkpoints.append(port.Checkpoint(subject, body, entry.then.sequence))
         crash_points.reach("graph.commit.storing")
         sequences = await self._store(outputs, checkpoints)
         crash_points.reach("graph.commit.stored")
-        for (partition, _, then), checkpoint in zip(entries, checkpoints, strict=True):
-            then = replace(then, sequence=sequences[checkpoint.subject])
-            self.committed[partition] = then
+        for entry, checkpoint in zip(entries, checkpoints, strict=True):
+            then = replace(entry.then, sequence=sequences[checkpoint.subject])
+            self.committed[entry.partition] = then
+            self._written.add(entry.partition)
 
-    def _checkpoint(self, partition: int, then: Committed, at: int) -> Checkpoint:
+    def _checkpoint(self, entry: Entry, at: int) -> Checkpoint:
+        partition, then = entry.partition, entry.then
         return Checkpoint(
             graph=self._graph.name,
             partition=partition,
@@ -210,6 +261,7 @@ class Committer:
             out_from=at,
             apart=then.apart | self.gone.get(partition, {}),
             within=then.within,
+            quiet=entry.quiet,
         )
 
     async def _store(

@@ -50,15 +50,22 @@ class Gate:
             fields = orjson.loads(payload)
             done = dict.fromkeys(fields["processors"], int(fields["done"]))
             done |= {name: int(at) for name, at in fields.get("apart", {}).items()}
+            quiet = [int(number) for number in fields.get("quiet", ())]
             log_uuid = fields["log"]
         except (AttributeError, orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
             raise Unreadable(f"checkpoint on {subject} is malformed: {error}") from error
-        for processor in self._processors & done.keys():
-            key = (processor, partition)
+        told = [(name, partition, done[name]) for name in self._processors & done.keys()]
+        told += [
+            (name, number, int(fields["done"]))
+            for name in self._processors.intersection(fields["processors"])
+            for number in quiet
+        ]
+        for processor, number, root in told:
+            key = (processor, number)
             if key not in self._done:
                 continue
             if log_uuid != self._log_uuid:
                 raise Regressed(
                     f"checkpoint on {subject} is of log {log_uuid}, not {self._log_uuid}"
                 )
-            self._done[key] = max(self._done[key], done[processor])
+            self._done[key] = max(self._done[key], root)

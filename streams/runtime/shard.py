@@ -191,11 +191,13 @@ class Shard:
         if timed:
             touched |= self._committer.behind(self.done) & self.engine.partitions
         await self._settle()
+        whole = self.engine.partitions == self.partitions
+        snapshot = timed and whole and self._snapshot_due()
         if touched:
             self._commit = asyncio.create_task(
-                self._committer.commit(made, touched, messages, self._out_from())
+                self._committer.commit(made, touched, messages, self._out_from(), snapshot)
             )
-        if timed and self.engine.partitions == self.partitions and self._snapshot_due():
+        if snapshot:
             await self._settle()
             await self._snapshot()
         await asyncio.sleep(0)

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
+import uvloop
 
 from tests.bench.parts.cpu import cpu_seconds
 from tests.bench.rounds import answer, say
@@ -129,6 +130,7 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
             *(str(options.rate), str(INSTRUMENTS), str(seconds)),
             env={**os.environ, **env},
             stdout=asyncio.subprocess.PIPE,
+            start_new_session=True,  # as a feed runs: Linux shares a core among sessions
         )
         await asyncio.sleep(WARM_UP_S)
         since, pids = time.time_ns(), _pids(servers)
@@ -184,7 +186,7 @@ def main() -> None:
     parser.add_argument("--rate", type=int, default=50_000, help="trades a second, offered")
     parser.add_argument("--seconds", type=float, default=40.0, help="measured, after a warm-up")
     parser.add_argument("--json", action="store_true", help="accepted; the result is always JSON")
-    answer(asyncio.run(measure(parser.parse_args())))
+    answer(uvloop.run(measure(parser.parse_args())))
 
 
 if __name__ == "__main__":

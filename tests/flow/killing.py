@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from tidemill.deploy.roles.connections import Streams
 from tidemill.schemas.errors import Unavailable
-from tidemill.streams.runtime.checkpoint import Checkpoint
+from tidemill.streams.runtime.checkpoint import Checkpoint, progress
 from tidemill.tests.flow.processes import AWAY, FENCED, FillJob, ShardJob, started
 from tidemill.tests.servers import RunningNats
 
@@ -140,7 +140,8 @@ class Fleet:
             try:
                 if isinstance(job, FillJob):
                     return (await self._streams.log.identity()).last
-                newest = await self._streams.out.last(job.checkpoint)
-                return Checkpoint.read(newest.payload).done if newest is not None else 0
+                said = await self._streams.out.lasts("ckpt.*.*")
+                done = progress(Checkpoint.read(one.payload) for one in said)
+                return done.get((job.graph, job.index), 0)
             except Unavailable:
                 await asyncio.sleep(0.01)

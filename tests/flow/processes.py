@@ -46,11 +46,6 @@ class ShardJob:
     snapshots: Path
     delay_s: float = 0.002
 
-    @property
-    def checkpoint(self) -> str:
-        """Subject of OUT that says how far it is."""
-        return f"ckpt.{self.graph}.{self.index:02d}"
-
     async def run(self, seed: int) -> None:
         """Run it in small batches at an uneven pace. Raises as Shard.run."""
         random = Random(seed)

@@ -96,26 +96,26 @@ async def test_kills_of_replay_while_it_appends_then_the_databases_hold_what_mem
     del expected["OUT"]
     assert await database_digests(urls, total) == expected
     async with databases(urls) as (_, client):
-        ((told),) = one_venue.told.values()
-        assert await client.query(TRADES_SQL) == sorted(
-            (t["trade_id"], t["ts_event"], t["ts_recv"], *decimals(t, "price", "quantity"),
-             t["aggressor_side"])
-            for t in {t["trade_id"]: t for t in reversed(told.trades)}.values()
-        )  # fmt: skip
-        assert await client.query(QUOTES_SQL) == [
-            (q["ts_recv"], q["update_id"],
-             *decimals(q, "bid_price", "bid_quantity", "ask_price", "ask_quantity"))
-            for q in told.quotes
-        ]  # fmt: skip
+        for (_, symbol), told in one_venue.told.items():
+            assert await client.query(TRADES_SQL, {"symbol": symbol}) == sorted(
+                (t["trade_id"], t["ts_event"], t["ts_recv"], *decimals(t, "price", "quantity"),
+                 t["aggressor_side"])
+                for t in {t["trade_id"]: t for t in reversed(told.trades)}.values()
+            )  # fmt: skip
+            assert await client.query(QUOTES_SQL, {"symbol": symbol}) == [
+                (q["ts_recv"], q["update_id"],
+                 *decimals(q, "bid_price", "bid_quantity", "ask_price", "ask_quantity"))
+                for q in told.quotes
+            ]  # fmt: skip
 
 
 TRADES_SQL = """
 SELECT trade_id, toUnixTimestamp64Nano(ts_event), toUnixTimestamp64Nano(ts_recv), price, quantity,
     CAST(aggressor_side, 'Int8')
-FROM trades__v1 ORDER BY trade_id"""
+FROM trades__v1 WHERE symbol = {symbol:String} ORDER BY trade_id"""
 QUOTES_SQL = """
 SELECT toUnixTimestamp64Nano(ts_recv), update_id, bid_price, bid_quantity, ask_price, ask_quantity
-FROM quotes__v1 ORDER BY _r, _i"""
+FROM quotes__v1 WHERE symbol = {symbol:String} ORDER BY _r, _i"""
 
 
 def decimals(row: dict[str, Any], *names: str) -> list[Decimal]:

@@ -38,7 +38,7 @@ def started(nats: RunningNats, directory: Path) -> subprocess.Popen[bytes]:
 
 
 async def done(out: Log) -> int:
-    newest = await out.last("ckpt.main.00")
+    newest = await out.last("ckpt.main.all")
     return Checkpoint.read(newest.payload).done if newest is not None else 0
 
 

@@ -16,6 +16,7 @@ from typing import Any, cast
 
 import numpy as np
 import orjson
+import uvloop
 
 from tidemill.deploy.load import VENUE, Load
 from tidemill.deploy.roles.connections import streams
@@ -23,7 +24,6 @@ from tidemill.deploy.settings import load as settings
 from tidemill.schemas.identifiers import ALL, partition
 from tidemill.schemas.kinds.status import STATUS
 from tidemill.schemas.kinds.trade import TRADE
-from tidemill.schemas.run import Records
 from tidemill.streams import subjects
 from tidemill.streams.appender import Appender
 from tidemill.streams.feeds.feed import Batch, Venue
@@ -31,7 +31,6 @@ from tidemill.streams.feeds.intake import Item
 from tidemill.streams.feeds.outlet import FeedSource
 from tidemill.streams.writer import Writer
 
-PREPARED = 10_000
 STEP_S = 0.002
 STATUS_NS = 500_000_000
 TRIP_NS = 1_000_000
@@ -41,18 +40,31 @@ TRIP_NS = 1_000_000
 class Schedule:
     """Trades of instruments in turn, one every 1e9 / `rate` ns from `start` (ns UTC) on.
 
-    Prices and quantities are made beforehand and come again, ids and times never do.
+    All of them are made beforehand, so that making them takes nothing from what is measured.
     """
 
-    def __init__(self, rate: int, instruments: int, start: int) -> None:
+    def __init__(self, rate: int, instruments: int, seconds: float) -> None:
         self.load = Load(instruments, rate)
-        self.rate, self.start, self.made = rate, start, 0
-        self.status_at = start
-        self.prepared = [self.load.trades(which, PREPARED, 1) for which in range(instruments)]
+        self.rate, self.start, self.made = rate, 0, 0
+        self.status_at = 0
+        each = int(rate * seconds) // instruments + rate  # a second more than are due
+        self.prepared = [self.load.trades(which, each, 1) for which in range(instruments)]
+        for which, records in enumerate(self.prepared):
+            numbers = np.arange(each)
+            records["ts_recv"] = (numbers * instruments + which) * 1_000_000_000 // rate
+            records["ts_event"] = records["ts_recv"] - TRIP_NS
+            records["trade_id"] = numbers + 1
         self.subjects = [
             subjects.md("trade", d.venue, d.symbol, partition(d.pair))
             for d in self.load.definitions
         ]
+
+    def begin(self, start: int) -> None:
+        """Let it begin at `start` (ns UTC)."""
+        self.start = self.status_at = start
+        for records in self.prepared:
+            records["ts_recv"] += start
+            records["ts_event"] += start
 
     def due(self, now: int) -> list[Item]:
         """Return what is due by `now` (ns UTC) and was not returned before."""
@@ -63,7 +75,7 @@ class Schedule:
             first = (self.made - which + count - 1) // count
             last = (ready - which + count - 1) // count
             if last > first:
-                items.append(Batch(subject, TRADE, self._records(which, first, last), -8, -8))
+                items.append(Batch(subject, TRADE, self.prepared[which][first:last], -8, -8))
         self.made = ready
         if now >= self.status_at:
             self.status_at += STATUS_NS
@@ -72,21 +84,11 @@ class Schedule:
             items.append(Batch(subjects.md("status", VENUE, "SPOT", ALL), STATUS, record))
         return items
 
-    def _records(self, which: int, first: int, last: int) -> Records:
-        """Return the trades `first` to `last` - 1 of one instrument, which are its ids less one."""
-        numbers = np.arange(first, last)
-        records = self.prepared[which][numbers % PREPARED]
-        due = (numbers * len(self.subjects) + which) * 1_000_000_000 // self.rate
-        records["trade_id"] = numbers + 1
-        records["ts_recv"] = self.start + due
-        records["ts_event"] = records["ts_recv"] - TRIP_NS
-        return records
-
 
 async def run(rate: int, instruments: int, seconds: float) -> dict[str, Any]:
     """Append for `seconds`, then wait until all is stored; raises Fenced beside another one."""
     async with streams(settings().nats_engine, "generator") as opened:
-        schedule = Schedule(rate, instruments, 0)
+        schedule = Schedule(rate, instruments, seconds)
         opening = [fact for fact in schedule.load.opening() if ".instrument." in fact[0]]
         owner = Appender(opened.log, f"md.*.{VENUE}.*.*")
         await owner.own()
@@ -95,7 +97,7 @@ async def run(rate: int, instruments: int, seconds: float) -> dict[str, Any]:
         writer: Writer[Item] = Writer(opened.log, f"md.*.{VENUE}.*.*", FeedSource(venue))
         await writer.open()
         writing = asyncio.create_task(writer.run())
-        schedule.start = schedule.status_at = time.time_ns()
+        schedule.begin(time.time_ns())
         cpu, late = time.process_time(), 0
         step = schedule.start
         while (now := time.time_ns()) < schedule.start + seconds * 1e9:
@@ -118,7 +120,7 @@ async def run(rate: int, instruments: int, seconds: float) -> dict[str, Any]:
 
 def main() -> None:
     rate, instruments, seconds = sys.argv[1:]
-    result = asyncio.run(run(int(rate), int(instruments), float(seconds)))
+    result = uvloop.run(run(int(rate), int(instruments), float(seconds)))
     print(orjson.dumps(result).decode(), flush=True)
 
 

@@ -12,11 +12,12 @@ from tidemill.schemas.errors import Unavailable
 from tidemill.schemas.events.dead_letter import DeadLetter
 from tidemill.schemas.identifiers import partition
 from tidemill.schemas.kinds.bar import BAR
-from tidemill.streams.log import BATCH_MESSAGES_MAX, Checkpoint
+from tidemill.streams.log import BATCH_MESSAGES_MAX, Checkpoint, Message
 from tidemill.streams.memory import MemoryLog
 from tidemill.streams.runtime import checkpoint
+from tidemill.streams.runtime.committer import Committer
 from tidemill.streams.runtime.graph import Graph
-from tidemill.streams.runtime.shard import EVERY, Limits, Shard
+from tidemill.streams.runtime.shard import EVERY, Limits, Shard, shard_of
 from tidemill.streams.subjects import LOG_SUBJECTS, OUT_SUBJECTS
 from tidemill.tests.streams.runtime import facts
 from tidemill.tests.streams.runtime.graphs import BEAT
@@ -170,6 +171,37 @@ async def told_is_there(out: MemoryLog) -> None:
         rows = [row for row in await outcome(out) if row[0].endswith(f".{said.partition:02d}")]
         if said.within is None and rows:
             assert max(row[1] for row in rows) <= said.done
+
+
+async def test_partitions_without_outputs_are_spoken_for_and_taken_up_as_far_as_was_said() -> None:
+    graph = Graph("main", [SPREAD])
+    log, out = MemoryLog("LOG", LOG_SUBJECTS), Recording("OUT", OUT_SUBJECTS)
+    given = [facts.define("BTC"), facts.define("ETH"), facts.time(1), facts.trade("BTC", [2])]
+    for fact in [*given, facts.time(2), facts.time(3), facts.trade("ETH", [2], first=1)]:
+        await log.append([fact], None)
+    one_by_one = Limits(batch_messages_max=1)
+    await Shard(log, out, graph, limits=one_by_one).run(until=6)
+    btc = partition("BTC/USDT")
+    assert out.counts[0] == len(EVERY), "the first says everything"
+    assert out.counts[-2:] == [1, 1], "nothing new but the time: one message"
+    said = [checkpoint.Checkpoint.read(m.payload) for m in await out.lasts("ckpt.main.*")]
+    assert set(checkpoint.progress(said).values()) == {6}
+    assert {one.partition: one.done for one in said}[btc] == 4
+    one = shard_of(partition("ETH/USDT") % 3, 3)
+    taken = Committer(out, graph, "", 1 << 20, 0.1)
+    covered = taken.recall(log.uuid, one, await checkpoints_of(out))
+    assert set(covered.values()) == {6} and {known.done for known in taken.committed.values()} == {
+        6
+    }
+    alone = empty()
+    await Shard(log, alone, graph).run(until=7)
+    for index in range(3):
+        await Shard(log, out, graph, shard_of(index, 3), limits=one_by_one).run(until=7)
+    assert digest(await outcome(out)) == digest(await outcome(alone))
+
+
+async def checkpoints_of(out: MemoryLog) -> list[tuple[Message, checkpoint.Checkpoint]]:
+    return [(m, checkpoint.Checkpoint.read(m.payload)) for m in await out.lasts("ckpt.*.*")]
 
 
 async def test_lost_acknowledgements_of_parts_are_found_out() -> None:

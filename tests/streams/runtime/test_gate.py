@@ -45,10 +45,29 @@ def test_a_processor_apart_from_its_graph_has_come_as_far_as_is_said_of_it() -> 
     assert gate.root == 12
 
 
+def test_a_checkpoint_speaks_for_the_partitions_that_it_calls_quiet() -> None:
+    gate = Gate(needs("bars", "pair", [3, 4, 5]), "a-log")
+    for number in (3, 4, 5):
+        gate.tell(f"ckpt.g.{number:02d}", checkpoint(done=2))
+    gate.tell("ckpt.g.all", checkpoint(done=9, processors=["stale", "bars"], quiet=[3, 4]))
+    assert gate.root == 2
+    gate.tell("ckpt.g.05", checkpoint(done=8))
+    assert gate.root == 8
+    gate.tell("ckpt.g.all", checkpoint(done=10, processors=["stale"], quiet=[3, 4, 5]))
+    assert gate.root == 8, "of bars it says nothing"
+
+
 def test_a_checkpoint_of_another_log_or_without_sense_is_refused() -> None:
     gate = Gate(needs("bars", "pair"), "a-log")
     with pytest.raises(Regressed):
         gate.tell("ckpt.g.00", checkpoint(log="another"))
-    for payload in (b"{", b"[]", b'{"done": 1}', checkpoint(done="x"), checkpoint(apart=3)):
+    for payload in (
+        b"{",
+        b"[]",
+        b'{"done": 1}',
+        checkpoint(done="x"),
+        checkpoint(apart=3),
+        checkpoint(quiet=3),
+    ):
         with pytest.raises(Unreadable):
             gate.tell("ckpt.g.00", payload)
