@@ -6,7 +6,7 @@ from tidemill.projections.postgres.errors import unavailable
 from tidemill.projections.postgres.readings import Pool
 from tidemill.streams.archive.trimmer import Reading
 from tidemill.streams.log import Log
-from tidemill.streams.runtime.checkpoint import Checkpoint
+from tidemill.streams.runtime.checkpoint import Checkpoint, progress
 from tidemill.streams.runtime.gate import CHECKPOINTS
 
 POSITIONS = Path(__file__).with_suffix(".sql").read_text("utf-8")
@@ -18,7 +18,9 @@ async def slowest(out: Log, pool: Pool) -> Reading:
     Where no graph or no sink has come anywhere yet, that is 0. Raises Unavailable.
     """
     found = [Reading(0, "no graph has begun"), Reading(0, "no table has begun")]
-    graphs = [_of(Checkpoint.read(message.payload)) for message in await out.lasts(CHECKPOINTS)]
+    said = [Checkpoint.read(message.payload) for message in await out.lasts(CHECKPOINTS)]
+    done = progress(said)
+    graphs = [_of(one, done[one.graph, one.partition]) for one in said]
     with unavailable():
         rows = await pool.fetch(POSITIONS)
     tables = [Reading(row["position"], f"table {row['t']} is the slowest reader") for row in rows]
@@ -27,7 +29,7 @@ async def slowest(out: Log, pool: Pool) -> Reading:
     return min(found)
 
 
-def _of(checkpoint: Checkpoint) -> Reading:
-    done = min([checkpoint.done, *checkpoint.apart.values()])
+def _of(checkpoint: Checkpoint, done: int) -> Reading:
+    done = min([done, *checkpoint.apart.values()])
     who = f"graph {checkpoint.graph} is the slowest reader, in partition {checkpoint.partition}"
     return Reading(done, who)
