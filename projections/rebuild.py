@@ -23,7 +23,7 @@ from tidemill.projections.postgres.readings import Pool
 from tidemill.projections.postgres.sql import statement
 from tidemill.projections.rebuild_pass import Pass
 from tidemill.projections.sinks import Sink, sink_of
-from tidemill.projections.sources import LogSource
+from tidemill.projections.sources import PULL_MESSAGES_MAX, LogSource
 from tidemill.projections.table import Table
 from tidemill.projections.versions import Version, begin, enter, present
 from tidemill.projections.versions_made import make
@@ -73,7 +73,8 @@ def lost(there: Sequence[Version]) -> list[Table]:
 class Rebuild:
     """Builds `tables`, physical ones that are noted; their ordinary sinks must leave them alone.
 
-    `engine` returns a fresh engine of the graph that derives what is derived.
+    `engine` returns a fresh engine of the graph that derives what is derived; `messages_max` is
+    the most that one pull brings.
     """
 
     def __init__(
@@ -84,10 +85,11 @@ class Rebuild:
         pool: Pool,
         engine: Callable[[], Engine],
         limits: Limits = LIMITS,
+        messages_max: int = PULL_MESSAGES_MAX,
     ) -> None:
         self._tables, self._log, self._pool = tables, log, pool
         self._clickhouse = clickhouse
-        self._pass = Pass(log, tables, engine)
+        self._pass = Pass(log, tables, engine, messages_max)
         self._sinks: list[Sink] = [
             sink_of(
                 table,

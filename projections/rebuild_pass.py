@@ -87,8 +87,14 @@ class PassSource:
 class Pass:
     """Reads LOG for `tables`; `engine` makes what derives the rows of those that are derived."""
 
-    def __init__(self, log: Log, tables: Sequence[Table], engine: Callable[[], Engine]) -> None:
-        self._log, self._engine = log, engine
+    def __init__(
+        self,
+        log: Log,
+        tables: Sequence[Table],
+        engine: Callable[[], Engine],
+        messages_max: int = PULL_MESSAGES_MAX,
+    ) -> None:
+        self._log, self._engine, self._messages_max = log, engine, messages_max
         self._again = asyncio.Event()
         self.sources = {
             table.physical: PassSource(table, self._again.set)
@@ -130,7 +136,7 @@ class Pass:
         self.at = 0
         try:
             while not self._again.is_set():
-                messages = await reader.pull(PULL_MESSAGES_MAX, PULL_BYTES_MAX, PULL_TIMEOUT_S)
+                messages = await reader.pull(self._messages_max, PULL_BYTES_MAX, PULL_TIMEOUT_S)
                 before = self.at
                 if messages:
                     self.at = messages[-1].sequence

@@ -1,89 +1,25 @@
 """Rebuilding tables: the same rows as their sinks made, beside what answers, in one pass."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
 
 from tidemill.deploy.load import Load
-from tidemill.deploy.rebuilding import engine_of
 from tidemill.deploy.replaying import step
-from tidemill.projections.digest import Digest
 from tidemill.projections.postgres.readings import wait_for
-from tidemill.projections.rebuild import LIMITS, Progress, Rebuild, lost, planned
+from tidemill.projections.rebuild import lost, planned
 from tidemill.projections.registry import TABLES, VERSIONS
-from tidemill.projections.runtime import digest
-from tidemill.projections.table import Table
-from tidemill.projections.versions import active, enter, present, serving
-from tidemill.projections.versions_kept import Kept
+from tidemill.projections.versions import active, present, serving
 from tidemill.schemas.errors import Unavailable
-from tidemill.streams.log import Log, Reader
-from tidemill.streams.memory import MemoryLog
+from tidemill.streams.log import Reader
 from tidemill.tests.projections import facts
+from tidemill.tests.projections.rebuilding import digests, kept, market, ordinary, rebuilt
 from tidemill.tests.projections.stores import Stores
 
 pytestmark = pytest.mark.integration
-QUICK = replace(LIMITS, roots_max=64, rows_max=900, linger_s=0.05, backoff_max_s=0.2)
 ALL = list(TABLES.values())
-
-
-async def market(trades: int = 24_000, quotes: bool = True) -> tuple[MemoryLog, MemoryLog]:
-    """LOG with dense trades, quotes and time; OUT with what the whole graph derives of it."""
-    log, out = facts.logs()
-    load = Load(3, 400, per_frame=40)
-    await facts.append(log, [*load.opening(), *(facts.instrument(k) for k in range(3))])
-    for number, batch in enumerate(load.facts(trades)):
-        await facts.append(log, batch)
-        if quotes and number % 5 == 0:
-            await facts.append(log, [facts.quotes(number)])
-    await facts.append(log, [facts.instrument(0, "0.02"), load.status(), load.time()])
-    await step(log, out)
-    return log, out
-
-
-@asynccontextmanager
-async def kept(
-    stores: Stores, log: Log, out: Log, names: Sequence[str] = ()
-) -> AsyncIterator[None]:
-    """The ordinary sinks of all that serves."""
-    tables = [table for table in VERSIONS if not names or table.name in names]
-    keeping = Kept(tables, log, out, stores.clickhouse, stores.pool, QUICK, look_s=0.05)
-    task = asyncio.create_task(keeping.run())
-    try:
-        yield
-        if task.done():
-            task.result()
-    finally:
-        task.cancel()
-        await asyncio.wait({task})
-
-
-async def ordinary(stores: Stores, log: Log, out: Log) -> dict[str, Digest]:
-    """Fill all that answers by its ordinary sinks; return its digests."""
-    end = (await log.identity()).last
-    async with kept(stores, log, out):
-        await wait_for(stores.pool, list(TABLES), end, 60)
-    return await digests(stores, ALL, end)
-
-
-async def digests(stores: Stores, tables: Sequence[Table], end: int) -> dict[str, Digest]:
-    return {t.name: await digest(t, stores.clickhouse, stores.pool, end) for t in tables}
-
-
-async def rebuilt(stores: Stores, log: Log, tables: Sequence[Table]) -> list[Progress]:
-    """Rebuild, and let the tables serve; return what was told of the progress."""
-    told: list[Progress] = []
-
-    async def serve() -> None:
-        await enter(stores.pool, tables, "serving")
-
-    engine = await engine_of(tables, log)
-    work = Rebuild(tables, log, stores.clickhouse, stores.pool, engine, QUICK)
-    await asyncio.wait_for(work.run(told.append, serve), 60)
-    return told
 
 
 async def test_every_table_is_rebuilt_in_one_pass_with_the_same_digests(stores: Stores) -> None:

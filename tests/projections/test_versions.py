@@ -29,9 +29,9 @@ from tidemill.streams import subjects
 from tidemill.streams.memory import MemoryLog
 from tidemill.tests.gateway.asking import Client, client_of
 from tidemill.tests.projections import facts
+from tidemill.tests.projections.rebuilding import QUICK, market, ordinary, rebuilt
 from tidemill.tests.projections.second import noted, second
 from tidemill.tests.projections.stores import Stores
-from tidemill.tests.projections.test_rebuild import QUICK, market, ordinary, rebuilt
 
 pytestmark = pytest.mark.integration
 SWAPS, READERS, TRADES_MAX = 100, 4, 900
