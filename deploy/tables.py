@@ -6,8 +6,10 @@ from typing import Any
 from tidemill.deploy.embedded.servers import ServerUrls
 from tidemill.deploy.prepared import databases
 from tidemill.projections import runtime
+from tidemill.projections.clickhouse.client import ClickHouse
 from tidemill.projections.digest import Digest
 from tidemill.projections.postgres import readings
+from tidemill.projections.postgres.readings import Pool
 from tidemill.projections.registry import TABLES, VERSIONS
 from tidemill.projections.versions import active
 from tidemill.streams.log import Log
@@ -18,21 +20,26 @@ CAUGHT_UP_S = 3_600.0
 
 async def materialise(urls: ServerUrls, log: Log, out: Log) -> None:
     """Fill every table with all that LOG holds now, and stop."""
-    last = (await log.identity()).last
     async with databases(urls) as (pool, clickhouse):
-        tables = list((await active(pool, VERSIONS)).values())
-        sinks = await runtime.sinks(tables, log, out, clickhouse, pool)
-        running: asyncio.Task[Any] = asyncio.create_task(runtime.run(sinks))
-        waiting: asyncio.Task[Any] = asyncio.create_task(
-            readings.wait_for(pool, list(TABLES), last, CAUGHT_UP_S)
-        )
-        try:
-            await asyncio.wait({running, waiting}, return_when=asyncio.FIRST_COMPLETED)
-            await (running if running.done() else waiting)
-        finally:
-            running.cancel()
-            waiting.cancel()
-            await asyncio.gather(running, waiting, return_exceptions=True)
+        await fill(pool, clickhouse, log, out)
+
+
+async def fill(pool: Pool, clickhouse: ClickHouse, log: Log, out: Log) -> None:
+    """Fill what answers queries with all that LOG holds now, and stop."""
+    last = (await log.identity()).last
+    tables = list((await active(pool, VERSIONS)).values())
+    sinks = await runtime.sinks(tables, log, out, clickhouse, pool)
+    running: asyncio.Task[Any] = asyncio.create_task(runtime.run(sinks))
+    waiting: asyncio.Task[Any] = asyncio.create_task(
+        readings.wait_for(pool, list(TABLES), last, CAUGHT_UP_S)
+    )
+    try:
+        await asyncio.wait({running, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        await (running if running.done() else waiting)
+    finally:
+        running.cancel()
+        waiting.cancel()
+        await asyncio.gather(running, waiting, return_exceptions=True)
 
 
 async def database_digests(urls: ServerUrls, as_of: int) -> dict[str, Digest]:

@@ -3,6 +3,7 @@
 from tidemill.projections.clickhouse.bars import BARS
 from tidemill.projections.clickhouse.prices import PRICES
 from tidemill.projections.clickhouse.quotes import QUOTES
+from tidemill.projections.clickhouse.times import TIMES
 from tidemill.projections.clickhouse.trades import TRADES
 from tidemill.projections.postgres.instruments import INSTRUMENTS
 from tidemill.projections.postgres.latest_bars import LATEST_BARS
@@ -16,6 +17,7 @@ VERSIONS: tuple[Table, ...] = (
     QUOTES,
     BARS,
     PRICES,
+    TIMES,
     INSTRUMENTS,
     LATEST_TRADES,
     LATEST_QUOTES,

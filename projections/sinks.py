@@ -1,5 +1,7 @@
 """The sink of a table, whichever database it is in."""
 
+from dataclasses import replace
+
 from tidemill.projections.clickhouse.client import ClickHouse
 from tidemill.projections.clickhouse.sink import ClickHouseSink
 from tidemill.projections.limits import Limits
@@ -24,6 +26,8 @@ def sink_of(
 ) -> Sink:
     """Return the sink of one table; its crash points are ``<group>.<table>.<step>``."""
     step = crash_points.of(f"{group}.{table.name}")
+    if table.linger_s is not None:
+        limits = replace(limits or Limits(), linger_s=table.linger_s)
     if table.database == "clickhouse":
         return ClickHouseSink(table, log, rows, clickhouse, pool, limits, step)
     return PostgresSink(table, log, rows, pool, limits, step)

@@ -108,6 +108,7 @@ class LogSource:
 
     def __init__(self, log: Log, table: Table) -> None:
         self._log, self._table = log, table
+        self._of_time = "time" in table.filters
         self._reader: Reader | None = None
         self._done = 0
 
@@ -123,7 +124,7 @@ class LogSource:
             done, self._done = self._done, max(self._done, await self._reader.complete())
             return Batch(None, self._done) if self._done > done else None
         self._done = messages[-1].sequence
-        rows = rows_of(self._table, [m for m in messages if m.subject != "time"])
+        rows = rows_of(self._table, [m for m in messages if m.subject != "time" or self._of_time])
         return Batch(rows, self._done)
 
     @property

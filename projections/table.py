@@ -21,6 +21,7 @@ class Table:
     the processor that derives it, None where it is a fact of LOG. `filters` are its subjects in
     that stream. Of each `key` the row that is greatest by `newest` counts as the table's state.
     `conflated` says that only the newest message of each subject matters. `sql` is its migration.
+    `linger_s` is how long its rows wait for company, where that is not as for other tables.
     `instance` counts how often this version was made: a rebuild makes the next one beside it.
     """
 
@@ -37,6 +38,7 @@ class Table:
     key: tuple[str, ...] = ("symbol", "venue")
     newest: tuple[str, ...] = ("_r", "_i", "_n")
     conflated: bool = False
+    linger_s: float | None = None
     instance: int = 1
 
     @property

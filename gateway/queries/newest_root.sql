@@ -1,5 +1,4 @@
--- The greatest position of a trade or quote that was received up to a time.
-SELECT greatest(
-    (SELECT max(_r) FROM {{trades}} WHERE ts_recv <= fromUnixTimestamp64Nano({ns:Int64}) AND _r <= {trades:UInt64}),
-    (SELECT max(_r) FROM {{quotes}} WHERE ts_recv <= fromUnixTimestamp64Nano({ns:Int64}) AND _r <= {quotes:UInt64})
-) AS root
+-- The newest root whose `time` record is at or before a time.
+SELECT max(_r) AS root
+FROM {{times}}
+WHERE ts <= fromUnixTimestamp64Nano({ns:Int64}) AND _r <= {times:UInt64}

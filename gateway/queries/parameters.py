@@ -100,8 +100,8 @@ class Asked(BaseModel):
         None,
         examples=["4711", "2024-08-08T12:00:00Z"],
         description="Ask the past: a position r, or a time (ISO 8601 or ns UTC), which means the"
-        " greatest r of a trade or quote received up to then. A position that is not reached yet"
-        " is waited for, as by min_seq.",
+        " newest r at which the log itself had a time up to then. A position that is not reached"
+        " yet is waited for, as by min_seq.",
     )
     min_seq: int | None = Field(
         None,

@@ -20,7 +20,7 @@ from tidemill.schemas.errors import Unavailable
 
 LOOK_BACK_ROOTS = (1 << 16, 1 << 22)
 """How far back the newest rows are looked for first; then everywhere."""
-_CLOCKS = ("trades", "quotes")
+_CLOCKS, _TIMES = ("trades", "quotes"), "times"
 _TIMES_MAX = 1_024
 
 
@@ -75,7 +75,7 @@ class Stores:
         wanted = asked.past
         root = wanted.root if wanted is not None else None
         least = max(asked.min_seq or 0, root or 0)
-        everything = names if wanted is None or wanted.ns is None else {*names, *_CLOCKS}
+        everything = names if wanted is None or wanted.ns is None else {*names, _TIMES}
         readings = await self._positions.reached(tuple(everything), least)
         now = min(readings[name].root for name in names)
         if wanted is not None and wanted.ns is not None:
@@ -131,8 +131,8 @@ class Stores:
         return rows
 
     async def _root_at(self, ns: int, readings: Readings) -> int:
-        tables = {name: readings[name].table for name in _CLOCKS}
-        values = {"ns": ns, **{name: readings[name].root for name in _CLOCKS}}
+        tables = {_TIMES: readings[_TIMES].table}
+        values = {"ns": ns, _TIMES: readings[_TIMES].root}
         rows = await self.clickhouse.rows(statement("newest_root", tables), values)
         return int(rows[0]["root"])
 

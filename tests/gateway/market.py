@@ -77,6 +77,8 @@ _INSTRUMENTS: list[tuple[Any, ...]] = [
     (4, _OPEN, "XRPUSDT", "BINANCE", "XRP", "HALTED", "0.0001"),
     (45, _OPEN, "BTCUSDT", "BINANCE", "BTC", "TRADING", "0.10"),
 ]
+# _r, seconds after T_NS
+_TIMES: list[tuple[int, float]] = [(5, 0), (15, 5), (25, 15), (65, 60), (90, 75), (END + 1, 99)]
 
 
 def _time(ns: int) -> str:
@@ -139,6 +141,8 @@ async def fill(stores: Stores) -> None:
     for name, rows, form in (*tables, *derived):
         values = ", ".join(_values(form(row)) for row in rows)
         await stores.clickhouse.command(f"INSERT INTO {TABLES[name].physical} VALUES {values}")
+    times = ", ".join(f"({r}, 0, 0, {_time(at(seconds))})" for r, seconds in _TIMES)
+    await stores.clickhouse.command(f"INSERT INTO {TABLES['times'].physical} VALUES {times}")
     for r, r_to, symbol, venue, base, status, tick in _INSTRUMENTS:
         await stores.pool.execute(
             f"INSERT INTO {TABLES['instruments'].physical} VALUES ($1, 0, 0, $3, $4, 'SPOT', $5,"

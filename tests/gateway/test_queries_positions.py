@@ -32,16 +32,16 @@ async def test_nothing_was_known_at_the_beginning(client: Client) -> None:
 @pytest.mark.parametrize(
     ("moment", "root"),
     [
-        ("2024-08-08T12:00:00.504999999Z", 0),
-        ("2024-08-08T12:00:00.505Z", 60),  # the hole's trade: received then, says market.py
-        (str(at(10)), 60),
-        ("2024-08-08T12:01:05.004999999", 60),
-        ("2024-08-08T14:01:05.005+02:00", 70),
-        (str(at(70)), 80),
-        ("2030-01-01", 80),
+        ("2024-08-08T11:59:59.999999999Z", 0),
+        ("2024-08-08T12:00:00Z", 5),
+        (str(at(10)), 15),
+        ("2024-08-08T12:00:59.999999999", 25),
+        ("2024-08-08T14:01:00+02:00", 65),
+        (str(at(75)), 90),
+        ("2030-01-01", 90),  # what follows is not complete
     ],
 )
-async def test_a_time_is_the_greatest_position_received_up_to_then(
+async def test_a_time_is_the_newest_position_at_which_the_log_had_a_time_up_to_then(
     client: Client, moment: str, root: int
 ) -> None:
     assert (await client.as_of("symbols", as_of=moment))["r"] == root
