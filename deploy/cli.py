@@ -16,9 +16,6 @@ app = typer.Typer(
 
 DataDir = Annotated[Path, typer.Option("--data-dir", help="Where a run keeps everything.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")]
-AsOf = Annotated[
-    str, typer.Option("--as-of", help="A position, or a time (ISO 8601 or ns UTC); else now.")
-]
 DATA_DIR = Path(".tidemill")
 
 
@@ -135,8 +132,7 @@ def tail(
 
 @app.command("hash")
 def hash_(
-    tables: Annotated[list[str] | None, typer.Argument(help="Names, or as bars__v2.")] = None,
-    as_of: AsOf = "",
+    tables: Annotated[list[str] | None, typer.Argument()] = None,
     data_dir: DataDir = DATA_DIR,
     json: Json = False,
 ) -> None:
@@ -144,23 +140,20 @@ def hash_(
     from tidemill.deploy.commands import verify as command
     from tidemill.deploy.commands.output import run
 
-    options = command.Options(tuple(tables or ()), as_of, data_dir, json)
-    run(command.hash_tables(options))
+    run(command.hash_tables(tuple(tables or ()), data_dir, json))
 
 
 @app.command()
 def verify(
-    tables: Annotated[list[str] | None, typer.Argument(help="Names, or as bars__v2.")] = None,
-    as_of: AsOf = "",
+    tables: Annotated[list[str] | None, typer.Argument()] = None,
     data_dir: DataDir = DATA_DIR,
     json: Json = False,
 ) -> None:
-    """Recompute tables from the log and compare them with the databases; say where they differ."""
+    """Recompute tables from the log and compare them with the databases."""
     from tidemill.deploy.commands import verify as command
     from tidemill.deploy.commands.output import run
 
-    options = command.Options(tuple(tables or ()), as_of, data_dir, json)
-    run(command.verify(options))
+    run(command.verify(tuple(tables or ()), data_dir, json))
 
 
 @app.command()

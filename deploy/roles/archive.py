@@ -5,6 +5,7 @@ import contextlib
 import logging
 import os
 import socket
+from collections.abc import Coroutine, Sequence
 
 import asyncpg
 
@@ -48,15 +49,28 @@ async def run(settings: Settings) -> None:
             messages=lambda: archiver.messages,
             retries=lambda: archiver.retries,
         )
+        work: list[Coroutine[None, None, None]] = [lease.keep(), archiver.run()]
+        if keep is not None:
+            work.append(_retain(settings, opened, store, keep))
         try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(lease.keep())
-                group.create_task(archiver.run())
-                if keep is not None:
-                    group.create_task(_retain(settings, opened, store, keep))
+            await _until_one_ends(work)
         finally:
             with contextlib.suppress(Unavailable):
                 await lease.release()
+
+
+async def _until_one_ends(work: Sequence[Coroutine[None, None, None]]) -> None:
+    """Run all until one ends, or all are cancelled; raises what ended it."""
+    tasks = [asyncio.create_task(one) for one in work]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        ends = await asyncio.gather(*tasks, return_exceptions=True)
+    for end in ends:
+        if isinstance(end, Exception):
+            raise end
 
 
 def _keep(settings: Settings) -> Keep | None:
@@ -73,7 +87,9 @@ async def _retain(settings: Settings, opened: Streams, store: Store, keep: Keep)
     """Trim again and again."""
     while True:
         try:
-            done = await trimmed(settings.nats_admin, settings.postgres, opened, store, keep)
+            done = await trimmed(
+                settings.nats_admin, settings.postgres, opened, store, keep, NOTICE_S
+            )
             if done.messages:
                 logger.info("LOG now begins at %d: %d deleted", done.first, done.messages)
         except Unavailable as error:
@@ -87,7 +103,7 @@ async def trimmed(
     opened: Streams,
     store: Store,
     keep: Keep,
-    notice_s: float = NOTICE_S,
+    notice_s: float,
 ) -> Trimmed:
     """Trim once, with the rights that it takes. Raises as `trim`."""
     connection = await connect(nats_admin, name="trimmer")
