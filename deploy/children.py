@@ -10,7 +10,7 @@ import orjson
 from tidemill.deploy.embedded.ports import LOOPBACK, free_port, is_free
 from tidemill.deploy.embedded.servers import ServerUrls
 from tidemill.deploy.settings import FeedSettings, archive_of
-from tidemill.deploy.supervisor.child import Child, running
+from tidemill.deploy.supervisor.child import YIELDING, Child, running
 from tidemill.schemas.errors import Unavailable
 
 QUERIES_PORT, LIVE_PORT = 3000, 3002
@@ -72,10 +72,11 @@ def role(
     env: dict[str, str],
     after: Sequence[str] = SERVERS,
     probe: Callable[[], Awaitable[None]] = running,
+    nice: int = 0,
 ) -> Child:
     """Return a role's process: ``tidemill run ...``."""
     argv = (sys.executable, "-m", "tidemill.deploy.cli", "run", *arguments)
-    return Child(name=name, argv=argv, env=env, after=tuple(after), probe=probe)
+    return Child(name=name, argv=argv, env=env, after=tuple(after), probe=probe, nice=nice)
 
 
 def roles(
@@ -90,8 +91,8 @@ def roles(
     children = [
         role("time", ["time"], env),
         role("graph", ["graph", "main"], env),
-        role("projections", ["projections"], env),
-        role("archive", ["archive"], env),
+        role("projections", ["projections"], env, nice=YIELDING),
+        role("archive", ["archive"], env, nice=YIELDING),
         role(
             "queries",
             ["queries", *page, str(queries_port)],

@@ -16,6 +16,9 @@ app = typer.Typer(
 
 DataDir = Annotated[Path, typer.Option("--data-dir", help="Where a run keeps everything.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")]
+AsOf = Annotated[
+    str, typer.Option("--as-of", help="A position, or a time (ISO 8601 or ns UTC); else now.")
+]
 DATA_DIR = Path(".tidemill")
 
 
@@ -132,7 +135,8 @@ def tail(
 
 @app.command("hash")
 def hash_(
-    tables: Annotated[list[str] | None, typer.Argument()] = None,
+    tables: Annotated[list[str] | None, typer.Argument(help="Names, or as bars__v2.")] = None,
+    as_of: AsOf = "",
     data_dir: DataDir = DATA_DIR,
     json: Json = False,
 ) -> None:
@@ -140,20 +144,23 @@ def hash_(
     from tidemill.deploy.commands import verify as command
     from tidemill.deploy.commands.output import run
 
-    run(command.hash_tables(tuple(tables or ()), data_dir, json))
+    options = command.Options(tuple(tables or ()), as_of, data_dir, json)
+    run(command.hash_tables(options))
 
 
 @app.command()
 def verify(
-    tables: Annotated[list[str] | None, typer.Argument()] = None,
+    tables: Annotated[list[str] | None, typer.Argument(help="Names, or as bars__v2.")] = None,
+    as_of: AsOf = "",
     data_dir: DataDir = DATA_DIR,
     json: Json = False,
 ) -> None:
-    """Recompute tables from the log and compare them with the databases."""
+    """Recompute tables from the log and compare them with the databases; say where they differ."""
     from tidemill.deploy.commands import verify as command
     from tidemill.deploy.commands.output import run
 
-    run(command.verify(tuple(tables or ()), data_dir, json))
+    options = command.Options(tuple(tables or ()), as_of, data_dir, json)
+    run(command.verify(options))
 
 
 @app.command()
