@@ -280,6 +280,15 @@ def bench(context: typer.Context, name: str) -> None:
 
 
 @app.command()
+def status(data_dir: DataDir = DATA_DIR, json: Json = False) -> None:
+    """Show every stream, reader and table: how far each is, how fast, how large."""
+    from tidemill.deploy.commands import status as command
+    from tidemill.deploy.commands.output import run
+
+    run(command.status(data_dir, json))
+
+
+@app.command()
 def doctor(data_dir: DataDir = DATA_DIR, json: Json = False) -> None:
     """Say what is wrong on this machine and what to do."""
     from tidemill.deploy.commands import doctor as command

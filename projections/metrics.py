@@ -1,6 +1,7 @@
 """What sinks say of themselves: Prometheus metrics by table, never by instrument."""
 
 import logging
+from collections.abc import Callable
 
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -12,12 +13,24 @@ _REPAIRED = Counter("tidemill_sink_repaired_rows", "Rows a takeover found missin
 _UNAVAILABLE = Counter("tidemill_sink_unavailable", "Times a server was away", ["table"])
 _POSITION = Gauge("tidemill_sink_position", "Root up to which a table is complete", ["table"])
 _LAG = Gauge("tidemill_sink_lag_messages", "Messages known to wait", ["table"])
+_BEHIND = Gauge("tidemill_sink_lag_records", "Roots of LOG that a table is behind", ["table"])
+_BEHIND_S = Gauge("tidemill_sink_lag_seconds", "LOG's time that a table is behind", ["table"])
 _SECONDS = Histogram(
     "tidemill_sink_insert_seconds",
     "Time of one insert",
     ["table"],
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )
+
+
+_positions: dict[str, int] = {}
+
+
+def tell_lag(newest: int, behind_s: Callable[[int], float]) -> None:
+    """Say how far every table of this process is behind LOG, which ends at `newest`."""
+    for table, position in _positions.items():
+        _BEHIND.labels(table).set(max(0, newest - position))
+        _BEHIND_S.labels(table).set(behind_s(position))
 
 
 class Metrics:
@@ -52,5 +65,6 @@ class Metrics:
 
     def position(self, position: int, lag: int) -> None:
         """The table is complete up to `position`."""
+        _positions[self._table] = position
         _POSITION.labels(self._table).set(position)
         _LAG.labels(self._table).set(lag)

@@ -11,6 +11,7 @@ from tidemill.deploy.roles.gauges import show
 from tidemill.deploy.settings import Missing, Settings
 from tidemill.schemas.errors import Unavailable
 from tidemill.streams.lease import Lease
+from tidemill.streams.moments import Recent
 from tidemill.streams.runtime.shard import Shard, shard_of
 
 
@@ -35,16 +36,19 @@ async def run(settings: Settings, name: str, index: int, count: int) -> None:
             shard_of(index, count),
             settings.data_dir / "snapshots",
         )
+        recent = Recent(opened.log)
         show(
             f"graph-{name}",
             position=lambda: shard.done,
             lag=lambda: shard.lag,
             messages=lambda: shard.stepped,
             retries=lambda: shard.retries,
+            behind_s=lambda: recent.behind_s(shard.done),
         )
         stop = asyncio.Event()
         keeping = asyncio.create_task(lease.keep())
         stepping = asyncio.create_task(shard.run(stop=stop))
+        following = asyncio.create_task(recent.run())
         try:
             await asyncio.wait({keeping, stepping}, return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
@@ -56,7 +60,8 @@ async def run(settings: Settings, name: str, index: int, count: int) -> None:
         finally:
             keeping.cancel()
             stepping.cancel()
-            ends = await asyncio.gather(keeping, stepping, return_exceptions=True)
+            following.cancel()
+            ends = await asyncio.gather(keeping, stepping, following, return_exceptions=True)
             with contextlib.suppress(Unavailable):
                 await lease.release()
         for end in ends:

@@ -1,5 +1,6 @@
 """The role projections: sinks of the named tables, or of all: of each version that serves."""
 
+import asyncio
 from collections.abc import Sequence
 
 import asyncpg
@@ -7,8 +8,13 @@ import asyncpg
 from tidemill.deploy.roles.connections import streams
 from tidemill.deploy.settings import Missing, Settings
 from tidemill.projections.clickhouse.client import ClickHouse
+from tidemill.projections.metrics import tell_lag
 from tidemill.projections.registry import TABLES, VERSIONS
 from tidemill.projections.versions_kept import CONNECTIONS_PER_NAME, Kept
+from tidemill.streams.log import Log
+from tidemill.streams.moments import Recent
+
+TELL_S = 1.0
 
 
 async def run(settings: Settings, names: Sequence[str] = ()) -> None:
@@ -24,4 +30,18 @@ async def run(settings: Settings, names: Sequence[str] = ()) -> None:
         asyncpg.create_pool(settings.postgres, min_size=1, max_size=connections) as pool,
     ):
         clickhouse = ClickHouse(settings.clickhouse)
-        await Kept(tables, opened.log, opened.out, clickhouse, pool).run()
+        telling = asyncio.create_task(_tell_lag(opened.log))
+        try:
+            await Kept(tables, opened.log, opened.out, clickhouse, pool).run()
+        finally:
+            telling.cancel()
+            await asyncio.gather(telling, return_exceptions=True)
+
+
+async def _tell_lag(log: Log) -> None:
+    recent = Recent(log)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(recent.run())
+        while True:
+            tell_lag(recent.newest, recent.behind_s)
+            await asyncio.sleep(TELL_S)
