@@ -124,12 +124,13 @@ class ClickHouseSink:
         await self._read_tail(tail, claimed)
         await self._repair(tail, insert)
         # A table that lost acknowledged rows is no further than its rows; a quiet one is.
-        position = claimed.position if newest >= claimed.floor else newest
+        position = max(claimed.position, newest) if newest >= claimed.floor else newest
         mark = claimed.mark if claimed.mark.root < tail.lowest else Mark(0, 1)
+        if position != claimed.position:
+            # Told at once: rows may be gone, or nothing may follow in a log that is at rest.
+            await advance(self._pool, name, claimed.epoch, position, newest, mark)
         marks: deque[Mark] = deque(maxlen=MARKS_MAX)
-        return Owned(
-            claimed.epoch, insert, newest, max(position, newest), claimed.roots_max, mark, marks
-        )
+        return Owned(claimed.epoch, insert, newest, position, claimed.roots_max, mark, marks)
 
     async def _read_tail(self, tail: Tail, claimed: Claim) -> None:
         """Read the log from the tail's lowest root until its newest; keep what lies beyond."""
