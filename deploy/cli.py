@@ -263,6 +263,19 @@ def trim(
 
 
 @app.command()
+def repair(
+    yes: Annotated[bool, typer.Option("--yes", help="Do it; else only say what is lacking.")] = False,
+    data_dir: DataDir = DATA_DIR,
+    json: Json = False,
+) -> None:
+    """Feed LOG again from its archive, where LOG lost what was sealed; stop all roles before."""
+    from tidemill.deploy.commands import repair as command
+    from tidemill.deploy.commands.output import run
+
+    run(command.repair(yes, data_dir, json))
+
+
+@app.command()
 def deploy(data_dir: DataDir = DATA_DIR, json: Json = False) -> None:
     """Append the fact that this code is the one that may write from here on."""
     from tidemill.deploy.commands import deployment as command
