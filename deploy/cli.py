@@ -264,7 +264,9 @@ def trim(
 
 @app.command()
 def repair(
-    yes: Annotated[bool, typer.Option("--yes", help="Do it; else only say what is lacking.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Do it; else only say what is lacking.")
+    ] = False,
     data_dir: DataDir = DATA_DIR,
     json: Json = False,
 ) -> None:
