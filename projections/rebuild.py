@@ -32,8 +32,8 @@ from tidemill.streams import crash_points
 from tidemill.streams.log import Log
 from tidemill.streams.runtime.engine import Engine
 
-LIMITS = replace(Limits(), roots_max=65_536, linger_s=0.5)
-"""Rows wait for company: few large inserts cost the stores least."""
+LIMITS = replace(Limits(), roots_max=65_536)
+"""Roots are many where frames are small, and few large inserts cost the stores least."""
 NEAR_ROOTS = 10_000
 """A rebuild that comes to the end of LOG goes on while the end has moved by more than this."""
 LOOK_S, TELL_S, WINDOW_S = 0.1, 1.0, 10.0
