@@ -251,7 +251,7 @@ def dlq(
 @app.command()
 def trim(
     keep: Annotated[str, typer.Option(help="What stays: 7d, 12h, 30m, or a number of records.")],
-    seal: Annotated[bool, typer.Option("--seal", help="Seal everything first.")] = False,
+    seal: Annotated[bool, typer.Option("--seal", help="Seal what may go first.")] = False,
     data_dir: DataDir = DATA_DIR,
     json: Json = False,
 ) -> None:
@@ -292,6 +292,32 @@ def bench(context: typer.Context, name: str) -> None:
     from tidemill.deploy.commands import bench as command
 
     command.bench(name, context.args)
+
+
+@app.command()
+def backup(
+    directory: Annotated[Path, typer.Argument(help="Where the backup goes, or is made current.")],
+    data_dir: DataDir = DATA_DIR,
+    json: Json = False,
+) -> None:
+    """Write all of LOG and the ledger of versions to a directory; everything else is made again."""
+    from tidemill.deploy.commands import backup as command
+    from tidemill.deploy.commands.output import run
+
+    run(command.backup(directory, data_dir, json))
+
+
+@app.command()
+def restore(
+    directory: Annotated[Path, typer.Argument(help="A backup.")],
+    data_dir: DataDir = DATA_DIR,
+    json: Json = False,
+) -> None:
+    """Make a run on an empty data directory from a backup: LOG as it was, then every table."""
+    from tidemill.deploy.commands import backup as command
+    from tidemill.deploy.commands.output import run
+
+    run(command.restore(directory, data_dir, json))
 
 
 @app.command()
