@@ -57,7 +57,7 @@ class Monitor:
             (await self.out.identity()).last,
             rows,
             lags,
-            await self._lag_ms(rows.get("trades", 0), log),
+            await self._lag_ms(found["trades"].table, log) if rows.get("trades") else None,
         )
         self.samples.append(sample)
         if sample.lag_ms is not None:
@@ -72,10 +72,7 @@ class Monitor:
                 count = await self.pool.fetchval(f"SELECT count(*) FROM {physical}")
         return int(count)
 
-    async def _lag_ms(self, trades: int, log: int) -> float | None:
-        if not trades:
-            return None
-        physical = TABLES["trades"].physical
+    async def _lag_ms(self, physical: str, log: int) -> float | None:
         ((newest,),) = await self.clickhouse.query(
             f"SELECT toUnixTimestamp64Nano(max(ts_recv)) FROM {physical} WHERE _r > {{r:UInt64}}",
             {"r": max(0, log - 50_000)},

@@ -20,6 +20,12 @@ PREFIX = "tidemill:q1:"
 TIMEOUT_S = 0.25
 AWAY_S = 1.0
 _ROOT = struct.Struct("<Q")
+_PUT = """
+local kept = redis.call('GET', KEYS[1])
+if not kept or struct.unpack('<I8', kept) <= struct.unpack('<I8', ARGV[1]) then
+    redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+end
+"""
 
 
 class Cache:
@@ -54,12 +60,16 @@ class Cache:
         return kept[_ROOT.size :]
 
     async def put(self, key: str, root: int, body: bytes, ttl_s: float) -> None:
-        """Keep `body`, which is of `root`, for `ttl_s`."""
+        """Keep `body`, which is of `root`, for `ttl_s`, unless what is kept is of a later one.
+
+        A question that took long must not bring back what had been answered before.
+        """
         client = self._usable()
         if client is None:
             return
         try:
-            await client.set(PREFIX + key, _ROOT.pack(root) + body, px=int(ttl_s * 1_000))
+            value, ttl_ms = _ROOT.pack(root) + body, int(ttl_s * 1_000)
+            await client.eval(_PUT, 1, PREFIX + key, value, ttl_ms)
         except (RedisError, OSError):
             self._failed()
 

@@ -6,16 +6,28 @@ from typing import Any
 
 import pytest
 
+from tidemill.deploy.commands.rebuild import put_in_place
+from tidemill.deploy.graphs import graphs
 from tidemill.deploy.load import Load
+from tidemill.deploy.rebuilding import engine_of
 from tidemill.deploy.replaying import step
 from tidemill.projections.postgres.readings import wait_for
-from tidemill.projections.rebuild import lost, planned
+from tidemill.projections.rebuild import Rebuild, lost, planned
 from tidemill.projections.registry import TABLES, VERSIONS
 from tidemill.projections.versions import active, present, serving
 from tidemill.schemas.errors import Unavailable
 from tidemill.streams.log import Reader
+from tidemill.streams.runtime.shard import Shard
 from tidemill.tests.projections import facts
-from tidemill.tests.projections.rebuilding import digests, kept, market, ordinary, rebuilt
+from tidemill.tests.projections.rebuilding import (
+    MESSAGES_MAX,
+    QUICK,
+    digests,
+    kept,
+    market,
+    ordinary,
+    rebuilt,
+)
 from tidemill.tests.projections.stores import Stores
 
 pytestmark = pytest.mark.integration
@@ -29,12 +41,12 @@ async def test_every_table_is_rebuilt_in_one_pass_with_the_same_digests(stores: 
     tables = await planned(stores.pool, ALL)
     assert [t.physical for t in tables] == [f"{t.physical}_2" for t in ALL]
     reads: list[int] = []
-    read = log.read
+    read_log = log.read
 
     async def watched(start: int, filters: Sequence[str]) -> Reader:
         if "ctl.>" in filters and len(filters) > 1:
             reads.append(start)
-        return await read(start, filters)
+        return await read_log(start, filters)
 
     log.read = watched  # type: ignore[method-assign] # how often LOG is read is the question
     told = await rebuilt(stores, log, tables)
@@ -102,3 +114,78 @@ async def test_a_sink_that_begins_again_has_the_log_read_again(stores: Stores) -
     assert count > 20
     found = await digests(stores, tables, end)
     assert found == {name: before[name] for name in found}
+
+
+async def test_a_rebuild_that_is_cancelled_goes_on_later_with_the_same_tables(
+    stores: Stores,
+) -> None:
+    log, out = await market()
+    before = await ordinary(stores, log, out)
+    chosen = [TABLES[name] for name in ("trades", "bars", "latest_bars")]
+    tables = await planned(stores.pool, chosen)
+    engine = await engine_of(tables, log)
+    work = Rebuild(tables, log, stores.clickhouse, stores.pool, engine, QUICK, MESSAGES_MAX)
+    running = asyncio.create_task(work.run(lambda _: None, never))
+    while work.rows(tables[0]) < 5_000:
+        await asyncio.sleep(0.005)
+    running.cancel()
+    await asyncio.wait({running})
+    assert running.cancelled()
+    states = {v.table.physical: v.state for v in await present(stores.pool, VERSIONS)}
+    assert [states[table.physical] for table in tables] == ["building"] * 3
+    assert await active(stores.pool, VERSIONS) == TABLES
+    rows = await stores.count(tables[0].physical)
+    assert 5_000 <= rows < before["trades"].rows
+    assert await planned(stores.pool, chosen) == tables
+    await rebuilt(stores, log, tables)
+    found = await digests(stores, tables, (await log.identity()).last)
+    assert found == {name: before[name] for name in found}
+
+
+async def never() -> None:
+    raise AssertionError("it did not come to the end")
+
+
+async def test_a_rebuild_under_flow_is_swapped_in_and_its_sinks_go_on_from_out(
+    stores: Stores,
+) -> None:
+    log, out = await market(6_000)
+    load = Load(3, 400, per_frame=20, seed=5, venue="FLOW")
+    await facts.append(log, load.opening())
+    shard = Shard(log, out, graphs("fused")["main"])
+    stop, swapped = asyncio.Event(), asyncio.Event()
+
+    async def flow() -> None:
+        after = 0
+        for batch in load.facts(200_000):
+            await facts.append(log, batch)
+            await asyncio.sleep(0.005)
+            after += swapped.is_set()
+            if after == 200:
+                break
+        assert swapped.is_set(), "it was meant to swap while rows flow"
+        await facts.append(log, [load.status(), load.time()])
+
+    async def then() -> None:
+        assert not await put_in_place(tables, stores.clickhouse, stores.pool, differs=False)
+        swapped.set()
+
+    tables = await planned(stores.pool, [TABLES[n] for n in ("trades", "bars", "latest_bars")])
+    engine = await engine_of(tables, log)
+    work = Rebuild(tables, log, stores.clickhouse, stores.pool, engine, QUICK, MESSAGES_MAX)
+    async with asyncio.TaskGroup() as group:
+        stepping = group.create_task(shard.run(stop=stop))
+        flowing = group.create_task(flow())
+        async with kept(stores, log, out):
+            await work.run(lambda _: None, then)
+            await flowing
+            end = (await log.identity()).last
+            await wait_for(stores.pool, list(TABLES), end, 60)
+            while any(v.position < end for v in await present(stores.pool, VERSIONS)):
+                await asyncio.sleep(0.02)
+        stop.set()
+        await stepping
+    now = await active(stores.pool, VERSIONS)
+    assert [now[table.name] for table in tables] == tables
+    found = await digests(stores, tables, end)
+    assert found == await digests(stores, [TABLES[name] for name in found], end)
