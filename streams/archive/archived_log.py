@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from tidemill.schemas.errors import Fenced, Regressed
 from tidemill.streams.archive.archived_reader import ArchivedReader
+from tidemill.streams.archive.facts import announced
 from tidemill.streams.filters import Matcher
 from tidemill.streams.log import Checkpoint, Fence, Identity, Log, Message
 
@@ -131,8 +132,6 @@ class ArchivedLog:
 
     async def floor(self) -> int:
         """Return the first sequence that LOG is sure to hold for the next `NOTICE_S`."""
-        from tidemill.streams.archive.manifest import announced
-
         return max((await self.identity_of_log()).first, await announced(self.inner) + 1)
 
     async def archive(self, r: int = 0) -> "Archive":

@@ -20,7 +20,8 @@ from tidemill.streams import crash_points
 from tidemill.streams.appender import Appender
 from tidemill.streams.archive import chain
 from tidemill.streams.archive.archive import Archive
-from tidemill.streams.archive.manifest import SEALED, open_archive, sealed_of
+from tidemill.streams.archive.facts import SEALED, sealed_of
+from tidemill.streams.archive.manifest import open_archive
 from tidemill.streams.archive.sealed_file import Checked, opened
 from tidemill.streams.archive.segment import Range, Segment, range_of
 from tidemill.streams.archive.store import Store

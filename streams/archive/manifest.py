@@ -2,35 +2,13 @@
 
 import asyncio
 
-from tidemill.schemas import events
-from tidemill.schemas.errors import Regressed, Unreadable
-from tidemill.schemas.events.archive import RangeSealed, TrimAnnounced
+from tidemill.schemas.errors import Regressed
 from tidemill.streams.archive.archive import Archive
+from tidemill.streams.archive.facts import SEALED, sealed_of
 from tidemill.streams.archive.store import Store
 from tidemill.streams.log import Log, Message
 
-SEALED = "ctl.archive.sealed"
-TRIM = "ctl.archive.trim"
 _MEND = "restore LOG, or re-feed it from the archive (`tidemill repair`); nothing was written"
-
-
-def sealed_of(message: Message) -> RangeSealed:
-    """Return the fact in a message of SEALED. Raises Unreadable."""
-    event = events.decode(message.payload)
-    if not isinstance(event, RangeSealed):
-        raise Unreadable(f"{event.tag()} on {message.subject} is no RangeSealed")
-    return event
-
-
-async def announced(log: Log) -> int:
-    """Return up to where LOG may lack its messages soon, 0 for none. Raises Unavailable."""
-    message = await log.last(TRIM)
-    if message is None:
-        return 0
-    event = events.decode(message.payload)
-    if not isinstance(event, TrimAnnounced):
-        raise Unreadable(f"{event.tag()} on {TRIM} is no TrimAnnounced")
-    return event.r1
 
 
 async def open_archive(log: Log, store: Store) -> tuple[Archive, Message | None]:

@@ -14,7 +14,7 @@ from tidemill.streams.appender import Appender
 from tidemill.streams.archive import chain
 from tidemill.streams.archive.archive import Archive
 from tidemill.streams.archive.cursor import Cursor
-from tidemill.streams.archive.manifest import SEALED, sealed_of
+from tidemill.streams.archive.facts import SEALED, sealed_of
 from tidemill.streams.archive.sealed_file import Checked, opened
 from tidemill.streams.filters import Matcher
 from tidemill.streams.log import Log, Message

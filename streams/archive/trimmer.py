@@ -17,7 +17,8 @@ from tidemill.streams.appender import Appender
 from tidemill.streams.archive import chain
 from tidemill.streams.archive.archive import Archive
 from tidemill.streams.archive.archived_log import NOTICE_S
-from tidemill.streams.archive.manifest import TRIM, open_archive
+from tidemill.streams.archive.facts import TRIM
+from tidemill.streams.archive.manifest import open_archive
 from tidemill.streams.archive.sealed_file import opened
 from tidemill.streams.archive.segment import Range, range_of
 from tidemill.streams.archive.store import Store

@@ -16,7 +16,7 @@ from tidemill.schemas.errors import Regressed
 from tidemill.streams import log as port
 from tidemill.streams import subjects
 from tidemill.streams.archive import archiver
-from tidemill.streams.archive.manifest import SEALED
+from tidemill.streams.archive.facts import SEALED
 from tidemill.streams.runtime.checkpoint import Checkpoint
 from tidemill.tests.flow.logs import declare
 from tidemill.tests.servers import RunningNats, RunningPostgres

@@ -13,7 +13,7 @@ from tidemill.streams.appender import Appender
 from tidemill.streams.archive import segment
 from tidemill.streams.archive.archived_log import ArchivedLog
 from tidemill.streams.archive.archiver import Archiver, Limits
-from tidemill.streams.archive.manifest import TRIM
+from tidemill.streams.archive.facts import TRIM
 from tidemill.streams.archive.store import Store
 from tidemill.streams.log import Fence
 from tidemill.streams.memory import MemoryLog

@@ -16,7 +16,8 @@ from tidemill.schemas.events.archive import RangeSealed
 from tidemill.streams.archive import archiver, chain, segment
 from tidemill.streams.archive.archive import Archive
 from tidemill.streams.archive.archiver import Archiver, Limits
-from tidemill.streams.archive.manifest import SEALED, open_archive
+from tidemill.streams.archive.facts import SEALED
+from tidemill.streams.archive.manifest import open_archive
 from tidemill.streams.archive.sealed_file import opened
 from tidemill.streams.archive.store import Store
 from tidemill.streams.crash_points import VARIABLE, Arming

@@ -9,7 +9,8 @@ from tidemill.schemas.errors import Regressed
 from tidemill.schemas.events.archive import TrimAnnounced
 from tidemill.streams.archive.archived_log import ArchivedLog
 from tidemill.streams.archive.archiver import Archiver, Limits
-from tidemill.streams.archive.manifest import SEALED, TRIM, open_archive
+from tidemill.streams.archive.facts import SEALED, TRIM
+from tidemill.streams.archive.manifest import open_archive
 from tidemill.streams.archive.store import Store
 from tidemill.streams.archive.trimmer import Keep, Reading, Trimmed, trim
 from tidemill.streams.log import Message
