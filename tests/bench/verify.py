@@ -1,6 +1,6 @@
 """`bench verify`: how fast `tidemill verify` compares a table of trades with LOG, in what memory.
 
-LOG is filled with `--trades` dense trades of 8 instruments and materialised by the real sink; then
+LOG is filled with `--trades` trades of `--instruments` and materialised by the real sink; then
 `tidemill verify trades` runs as a user runs it, `--rounds` times, against the servers that are up.
 With `--data-dir` what was filled stays, and the next run measures it again.
 """
@@ -28,7 +28,7 @@ from tidemill.projections.clickhouse.trades import TRADES
 from tidemill.streams.appender import Appender
 
 
-async def fill(urls: ServerUrls, folder: Path, trades: int) -> None:
+async def fill(urls: ServerUrls, folder: Path, trades: int, load: Load) -> None:
     """Append trades until LOG holds them, and let the sink take them all."""
     env = environment(urls, folder, [], 0)
     async with streams(urls.nats_engine, "bench") as opened, databases(urls) as (pool, _):
@@ -36,7 +36,6 @@ async def fill(urls: ServerUrls, folder: Path, trades: int) -> None:
             *(sys.executable, "-m", "tidemill.deploy.cli", "run", "projections", "trades"),
             env={**os.environ, **env},
         )
-        load = Load(INSTRUMENTS, 1_000_000, PER_FRAME)
         await Appender(opened.log, ">").append(load.opening())
         appender = Appender(opened.log, "md.*.LOAD.*.*")
         await appender.own()
@@ -87,7 +86,7 @@ def _rss_bytes(pid: int) -> int:
     return 0
 
 
-async def bench(trades: int, rounds: int, folder: Path | None) -> None:
+async def bench(trades: int, rounds: int, folder: Path | None, load: Load) -> None:
     """Fill where that is needed, verify `rounds` times and print the result."""
     async with AsyncExitStack() as stack:
         if folder is None:
@@ -99,7 +98,7 @@ async def bench(trades: int, rounds: int, folder: Path | None) -> None:
             empty = (await opened.log.identity()).last == 0
         if empty:
             began = time.perf_counter()
-            await fill(urls, folder, trades)
+            await fill(urls, folder, trades, load)
             say(f"filled in {time.perf_counter() - began:.1f} s")
         pids = {name: servers.supervisor.pid_of(name) for name in ("nats", "clickhouse")}
         found = []
@@ -117,8 +116,8 @@ async def bench(trades: int, rounds: int, folder: Path | None) -> None:
             "rows_per_s": summary([one["rows"] / one["seconds"] for one in found])["median"],
             "seconds": summary([one["seconds"] for one in found], 1),
             "peak_rss_mb": round(max(one["rss_bytes"] for one in found) / 1e6),
-            "instruments": INSTRUMENTS,
-            "frame": PER_FRAME,
+            "instruments": len(load.definitions),
+            "frame": load.per_frame,
         }
     )
 
@@ -127,10 +126,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trades", type=int, default=10_000_000)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--instruments", type=int, default=INSTRUMENTS)
+    parser.add_argument("--per-frame", type=int, default=PER_FRAME)
     parser.add_argument("--data-dir", type=Path, help="kept, and used again where it is filled")
     parser.add_argument("--json", action="store_true", help="accepted; the result is always JSON")
     options = parser.parse_args()
-    asyncio.run(bench(options.trades, options.rounds, options.data_dir))
+    load = Load(options.instruments, 1_000_000, options.per_frame)
+    asyncio.run(bench(options.trades, options.rounds, options.data_dir, load))
 
 
 if __name__ == "__main__":
