@@ -9,6 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from pyarrow import fs
 
 from tidemill.schemas import events
 from tidemill.schemas.errors import Fenced, Regressed
@@ -200,6 +201,23 @@ async def test_a_flipped_bit_in_a_file_is_found(store: Store, byte: int) -> None
         told = (await manifest(log))[0]
         if checked.file_sha256 != told.file_sha256:
             raise Regressed("ARCHIVE DAMAGED, by its own digest")
+
+
+async def test_where_there_is_no_rename_and_no_fsync_a_file_is_copied_when_it_is_whole(
+    tmp_path: Path,
+) -> None:
+    """As in a bucket: any file system of pyarrow's but the local one."""
+    bucket = fs.SubTreeFileSystem(str(tmp_path), fs.LocalFileSystem())
+    store = Store(bucket, "bucket/prefix")
+    log = await logs.filled(1_000)
+    made = segment.Segment(store, None, log.uuid, {})
+    made.add(in_log(log)[:600])
+    assert store.names() == []  # nobody sees an unfinished file
+    made.abandon()
+    await Archiver(log, store, SMALL).seal(900)
+    archive, _ = await open_archive(log, store)
+    assert sealed_messages(archive) == in_log(log)[:900]
+    assert sorted(path.name for path in (tmp_path / "bucket/prefix").iterdir()) == store.names()
 
 
 PROGRAM = """
