@@ -50,7 +50,9 @@ class Observer:
                         wanted = max(now.values())
                 if wanted:
                     found = await read(self.pool, list(TABLES))
-                    seen = positions = {name: found[name].as_of for name in TABLES}
+                    # A table that is not made yet has no position.
+                    known = {name: position.as_of for name, position in found.items()}
+                    seen = positions = {name: known.get(name, 0) for name in TABLES}
                     if min(positions.values()) >= wanted:
                         return time.time()
             except Unavailable as error:
