@@ -9,6 +9,8 @@ from tidemill.schemas.events.control import CodeDeployed, DeadLetterSkipped
 from tidemill.streams.log import Log
 
 PULL_MESSAGES, PULL_BYTES, PULL_S = 1_000, 1 << 20, 0.05
+SUBJECTS = ("ctl.deploy.*", "ctl.skip.*")
+"""Few: files of the archive without any of them are not read (every one has ctl.archive.sealed)."""
 
 
 @dataclass
@@ -25,7 +27,7 @@ class Control:
 async def read(log: Log, graph: str, last: int) -> Control:
     """Read it from LOG, up to sequence `last` at least. Raises Unavailable."""
     found = Control()
-    reader = await log.read(1, ["ctl.>"])
+    reader = await log.read(1, SUBJECTS)
     try:
         while True:
             messages = await reader.pull(PULL_MESSAGES, PULL_BYTES, PULL_S)
