@@ -157,11 +157,16 @@ def _unequal(
 
 
 def compare(
-    table: Table, expected: Rows | None, blocks: Sequence[Rows], found: Differences
+    table: Table,
+    expected: Rows | None,
+    blocks: Sequence[Rows],
+    found: Differences,
+    whole: bool = True,
 ) -> bool:
     """Compare the rows of one range of roots; add what differs to `found`, return if nothing does.
 
-    `expected` is in logical order, each row once; `blocks` are the table's, in any order.
+    `expected` is in logical order, each row once; `blocks` are the table's, in any order. Where
+    they are not the `whole` of what it has, no row of `expected` counts as missing.
     """
     if expected is None:
         for live in blocks:
@@ -177,7 +182,7 @@ def compare(
             _tell("doubled", live, np.flatnonzero(states == DOUBLED), found)
         for column in table.columns:
             equal &= _column(column, live, expected, places, found)
-    absent = np.flatnonzero(~taken)
+    absent = np.flatnonzero(~taken & whole)
     _tell("missing", expected, absent, found)
     return equal and not len(absent)
 

@@ -178,7 +178,7 @@ class Lane:
 
     async def _crowded(self, root: int, expected: Rows | None, blocks: list[Rows]) -> None:
         """One root has far too many rows: tell what is wrong with those that were read."""
-        compare(self.table, expected, blocks, self._sides.differences)
+        compare(self.table, expected, blocks, self._sides.differences, whole=False)
         if expected is not None:
             self._sides.log.take(expected)
         self._sides.give_up(await self._live.count(root, root))
