@@ -129,9 +129,11 @@ async def swap(
 
     While it runs, what answers stands still and the new ones catch up with it, so no reader's
     position falls. Raises Unavailable where they do not within `timeout_s`; ValueError for one
-    that is not in one of `states`.
+    that is not in one of `states`, or two of one name.
     """
     names = [table.physical for table in tables]
+    if len({table.name for table in tables}) < len(tables):
+        raise ValueError(f"of {', '.join(names)} only one of a name can answer queries")
     with unavailable():
         async with pool.acquire() as connection, connection.transaction():
             await connection.execute("SELECT pg_advisory_xact_lock($1)", _SWAPS)

@@ -53,7 +53,7 @@ async def rebuild(options: Options) -> Exit:
     """Build the named versions, or with `everything` fill again what the databases lost."""
     if bool(options.names) == options.everything:
         raise Missing("name tables to rebuild, or --all to make again whatever was lost")
-    chosen = [declared(name) for name in options.names]
+    chosen = list({table.declared: table for table in map(declared, options.names)}.values())
     async with (
         prepared(options.data_dir) as urls,
         streams(urls.nats_engine, "rebuild", archive_of(options.data_dir)) as opened,
@@ -83,7 +83,8 @@ async def rebuild(options: Options) -> Exit:
                 say("not finished; the same command goes on from here")
                 raise
         _say_what_stands(options, tables, differing)
-        answer(await _result(pool, tables, work, time.monotonic() - began), options.json)
+        result = await _result(pool, tables, work, time.monotonic() - began)
+        answer({"ok": not differing, **result}, options.json)
     return Exit.DID_NOT_HOLD if differing else Exit.HELD
 
 
@@ -137,7 +138,6 @@ async def _result(
         }
     rows = sum(work.rows(table) for table in tables)
     return {
-        "ok": True,
         "seconds": round(seconds, 3),
         "rows_per_s": round(rows / seconds),
         "tables": found,

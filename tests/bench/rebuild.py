@@ -9,11 +9,12 @@ as long, to see whether the memory of a rebuild grows with it.
 
 import argparse
 import asyncio
-import os
+import re
 import subprocess
 import sys
 import tempfile
-from contextlib import AsyncExitStack
+import time
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,6 +37,7 @@ from tidemill.streams.appender import Appender
 RATE = 50_000
 """Trades a second of event time: how dense bars are."""
 TABLES = ("trades", "bars")
+PEAK = re.compile(r"VmHWM:\s+(\d+) kB")
 
 
 class Round(NamedTuple):
@@ -67,14 +69,19 @@ def rebuild(folder: Path) -> Round:
     process = subprocess.Popen(
         [*command, "--data-dir", str(folder)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     )
-    assert process.stdout is not None
-    said = process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
+    # Not ru_maxrss: that begins at the memory of the process that it was forked from.
+    rss_kb, seconds = 0, 0.0
+    while process.poll() is None:
+        with suppress(OSError, IndexError):
+            status = Path(f"/proc/{process.pid}/status").read_text()
+            rss_kb = max([rss_kb, *map(int, PEAK.findall(status))])
+            seconds = cpu_s(process.pid)
+        time.sleep(0.05)
+    said, _ = process.communicate()
     assert process.returncode == 0, said
     result: dict[str, Any] = orjson.loads(said.splitlines()[-1])
     rows = {name: result["tables"][name]["rows"] for name in TABLES}
-    return Round(result["seconds"], rows, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+    return Round(result["seconds"], rows, seconds, rss_kb / 1024)
 
 
 async def dropped(pool: Pool, clickhouse: ClickHouse) -> None:

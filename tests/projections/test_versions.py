@@ -196,6 +196,14 @@ async def test_a_new_column_is_compared_by_the_columns_that_both_have(
     assert found.equal is True and "spec" not in found.columns and "close" in found.columns
 
 
+async def test_one_table_of_a_name_answers(stores: Stores) -> None:
+    made = await noted(stores, TABLES["bars"])
+    with pytest.raises(ValueError, match="only one of a name"):
+        await swap(stores.pool, [TABLES["bars"], made])
+    with pytest.raises(ValueError, match="bars__v1_2 is building"):
+        await swap(stores.pool, [made])
+
+
 async def test_the_way_back_is_what_answered_before(stores: Stores) -> None:
     log, out = await market(6_000)
     await ordinary(stores, log, out)
