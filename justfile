@@ -46,7 +46,7 @@ fmt: setup
 lock:
     uv pip compile pyproject.toml --extra embedded --group dev --universal --python-version 3.11 --generate-hashes --output-file requirements.lock
 
-# a benchmark of DESIGN's table: pipeline, replay, latency
+# a benchmark: pipeline, rebuild, replay, latency, verify, growth, archive
 bench name *arguments: setup
     {{ python }} -m tidemill.deploy.cli bench {{ name }} {{ arguments }}
 

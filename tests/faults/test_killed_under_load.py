@@ -23,8 +23,8 @@ from tidemill.tests.faults.observer import Mark, Observer, observer_on
 from tidemill.tests.faults.report import Line, Report
 
 FORM = os.environ.get("TIDEMILL_FAULTS", "brief")
-RATE = int(os.environ.get("TIDEMILL_FAULTS_RATE", "320000" if FORM == "full" else "20000"))
-"""Synthetic trades a second; half of what the pipeline takes is about 320,000 on two cores."""
+RATE = int(os.environ.get("TIDEMILL_FAULTS_RATE", "650000" if FORM == "full" else "20000"))
+"""Synthetic trades a second; half of what the pipeline takes is about 650,000 on two cores."""
 ROWS_MIN = {"brief": 200_000, "points": 1_000_000, "full": 1_000_000}[FORM]
 START_S = 280.0
 """The first start compiles kernels where none are cached."""
