@@ -288,7 +288,7 @@ def deploy(data_dir: DataDir = DATA_DIR, json: Json = False) -> None:
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def bench(context: typer.Context, name: str) -> None:
-    """Run a benchmark of this checkout: pipeline, rebuild, replay, latency, verify, growth, archive."""
+    """Run a benchmark: pipeline, rebuild, replay, latency, verify, growth, archive."""
     from tidemill.deploy.commands import bench as command
 
     command.bench(name, context.args)
