@@ -10,7 +10,6 @@ import pytest
 from tidemill.deploy.commands import backup as command
 from tidemill.deploy.commands import verify
 from tidemill.deploy.commands.output import Exit
-from tidemill.deploy.commands.trim import seal_all
 from tidemill.deploy.embedded.servers import ServerUrls, servers_on
 from tidemill.deploy.prepared import databases, prepare
 from tidemill.deploy.replaying import step
@@ -23,6 +22,7 @@ from tidemill.projections.versions import active, begin
 from tidemill.projections.versions_made import make
 from tidemill.projections.versions_saved import Saved, put_back
 from tidemill.schemas.errors import Regressed
+from tidemill.streams.archive.archiver import Archiver
 from tidemill.streams.archive.store import Store
 from tidemill.tests.projections import facts
 from tidemill.tests.projections.rebuilding import facts_of_market
@@ -42,7 +42,8 @@ async def grow(data: Path, urls: ServerUrls, messages: facts.Facts, seal: bool) 
         await step(opened.log, opened.out)
         await materialise(urls, opened.log, opened.out)
         if seal:
-            await seal_all(opened, Store.at(archive_of(data)))
+            archiver = Archiver(opened.log.inner, Store.at(archive_of(data)))
+            await archiver.seal((await opened.log.identity()).last)
 
 
 async def second_instance(urls: ServerUrls) -> None:
