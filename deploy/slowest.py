@@ -17,16 +17,16 @@ async def slowest(out: Log, pool: Pool) -> Reading:
 
     Where no graph or no sink has come anywhere yet, that is 0. Raises Unavailable.
     """
-    found = [Reading(0, "no graph has begun"), Reading(0, "no table has begun")]
     said = [Checkpoint.read(message.payload) for message in await out.lasts(CHECKPOINTS)]
     done = progress(said)
     graphs = [_of(one, done[one.graph, one.partition]) for one in said]
     with unavailable():
         rows = await pool.fetch(POSITIONS)
     tables = [Reading(row["position"], f"table {row['t']} is the slowest reader") for row in rows]
-    found[0] = min(graphs, default=found[0])
-    found[1] = min(tables, default=found[1])
-    return min(found)
+    return min(
+        min(graphs, default=Reading(0, "no graph has begun")),
+        min(tables, default=Reading(0, "no table has begun")),
+    )
 
 
 def _of(checkpoint: Checkpoint, done: int) -> Reading:

@@ -18,14 +18,12 @@ from tidemill.projections.sources import (
     PULL_MESSAGES_MAX,
     Batch,
     Mark,
-    rows_of,
 )
 from tidemill.projections.table import Table
+from tidemill.projections.verify import Made, made_rows
 from tidemill.schemas.errors import Unavailable
-from tidemill.streams.filters import Matcher
-from tidemill.streams.log import Log, Message
+from tidemill.streams.log import Log
 from tidemill.streams.runtime.engine import Engine
-from tidemill.streams.runtime.outputs import Output
 from tidemill.streams.runtime.shard import EVERY, filters
 
 logger = logging.getLogger(__name__)
@@ -46,7 +44,6 @@ class PassSource:
         self.wanted = 1
         """The first root that it was not given yet."""
         self.lag = 0
-        self.reads = Matcher(table.filters)
         self._reopened = reopened
         self._done = 0
         self._batches: asyncio.Queue[tuple[int, Batch]] = asyncio.Queue(BATCHES_MAX)
@@ -145,27 +142,22 @@ class Pass:
                 if self.at == before:
                     continue
                 outputs = engine.step(messages) if engine and messages else []
+                derived = [(output.subject, output.payload) for output in outputs]
+                made = Made(self.at, messages, derived)
                 for name, source in self.sources.items():
                     source.lag = reader.pending
                     if self.at >= source.wanted and source.opening == openings[name]:
-                        rows = _rows(source, messages, outputs)
+                        rows = _rows(source, made)
                         await source.give(openings[name], Batch(rows, self.at))
         finally:
             await reader.close()
 
 
-def _rows(
-    source: PassSource, messages: Sequence[Message], outputs: Sequence[Output]
-) -> Rows | None:
+def _rows(source: PassSource, made: Made) -> Rows | None:
     """Return the rows of a batch that a source was not given yet, in logical order."""
-    table = source.table
-    if table.emitted_by is None:
-        wants, since = source.reads.taken, source.wanted
-        return rows_of(table, [m for m in messages if m.sequence >= since and wants(m.subject)])
-    prefix = table.filters[0].split(".")[0] + "."
-    made = [(0, one.subject, one.payload) for one in outputs if one.subject.startswith(prefix)]
-    rows = rows_of(table, made)
+    new = [message for message in made.facts if message.sequence >= source.wanted]
+    rows = made_rows(source.table, made._replace(facts=new))
     if rows is None:
         return None
     wanted = rows.array("_r") >= source.wanted
-    return rows.take(wanted).ordered() if wanted.any() else None
+    return rows if wanted.all() else rows.take(wanted) if wanted.any() else None

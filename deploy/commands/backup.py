@@ -29,6 +29,7 @@ from tidemill.streams.archive.archive import Archive
 from tidemill.streams.archive.copied import copy_file, copy_log
 from tidemill.streams.archive.repair import check, plan
 from tidemill.streams.archive.store import Store
+from tidemill.streams.durable import sync
 from tidemill.streams.jetstream_connection import connect
 
 SUMS, VERSIONS_FILE, FILES = "SHA256SUMS", "versions.json", "log"
@@ -51,7 +52,7 @@ async def backup(directory: Path, data_dir: Path, json: bool) -> Exit:
             raise Missing(f"LOG of {data_dir} holds nothing yet")
         directory.mkdir(parents=True, exist_ok=True)
         (directory / SUMS).unlink(missing_ok=True)
-        _sync(directory)
+        sync(directory)
         store = await asyncio.to_thread(Store.at, location)
         copies = await asyncio.to_thread(Store.at, str(directory / FILES))
         saved = await save(pool)
@@ -140,12 +141,4 @@ def _write(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     unfinished.rename(path)
-    _sync(path.parent)
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync(path.parent)

@@ -1,9 +1,10 @@
 """`tidemill hash` and `tidemill verify`: what tables hold, and whether the log says the same."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tidemill.deploy.commands.output import Exit, answer, say
 from tidemill.deploy.commands.versions import physical
@@ -14,6 +15,7 @@ from tidemill.deploy.roles.connections import streams
 from tidemill.deploy.settings import Missing, archive_of
 from tidemill.gateway.queries.parameters import as_of
 from tidemill.projections import runtime
+from tidemill.projections.clickhouse.client import ClickHouse
 from tidemill.projections.live import at_one_moment
 from tidemill.projections.postgres.readings import Pool
 from tidemill.projections.ranges import Live, Verdict
@@ -54,22 +56,42 @@ async def chosen(pool: Pool, names: Sequence[str]) -> dict[str, Table]:
     return found
 
 
-async def hash_tables(options: Options) -> Exit:
-    """Print each table's digest at the position that answers queries, or at one in the past."""
-    hashes = {}
+class Opened(NamedTuple):
+    """What a command is about, while the servers are up: the tables, the root of the past that was
+    asked for (None for now), and by physical name how far each table is and what it holds.
+    """
+
+    log: Log
+    clickhouse: ClickHouse
+    pool: Pool
+    tables: dict[str, Table]
+    past: int | None
+    moment: dict[str, tuple[int, Live]]
+
+
+@asynccontextmanager
+async def opened(options: Options, name: str) -> AsyncIterator[Opened]:
+    """Start or find the servers, and look at the tables at one moment. Raises Missing."""
     async with (
         servers_on(options.data_dir) as urls,
-        streams(urls.nats_engine, "hash", archive_of(options.data_dir)) as opened,
+        streams(urls.nats_engine, name, archive_of(options.data_dir)) as there,
         databases(urls) as (pool, clickhouse),
     ):
         tables = await chosen(pool, options.names)
-        past = await asked(options.as_of, opened.log)
+        past = await asked(options.as_of, there.log)
         moment = await at_one_moment(pool, clickhouse, list(tables.values()))
-        for name, table in tables.items():
-            position = moment[table.physical][0] if table.physical in moment else 0
-            root = bounded(name, table, position, past, bool(options.names))
+        yield Opened(there.log, clickhouse, pool, tables, past, moment)
+
+
+async def hash_tables(options: Options) -> Exit:
+    """Print each table's digest at the position that answers queries, or at one in the past."""
+    hashes = {}
+    async with opened(options, "hash") as it:
+        for name, table in it.tables.items():
+            position = it.moment[table.physical][0] if table.physical in it.moment else 0
+            root = bounded(name, table, position, it.past, bool(options.names))
             if root is not None:
-                digest = await runtime.digest(table, clickhouse, pool, root)
+                digest = await runtime.digest(table, it.clickhouse, it.pool, root)
                 hashes[name] = digest.sha256
     answer({"tables": hashes}, options.json)
     return Exit.HELD
@@ -77,19 +99,12 @@ async def hash_tables(options: Options) -> Exit:
 
 async def verify(options: Options) -> Exit:
     """Compare each table with a recomputation from LOG, in one pass, and say where they differ."""
-    async with (
-        servers_on(options.data_dir) as urls,
-        streams(urls.nats_engine, "verify", archive_of(options.data_dir)) as opened,
-        databases(urls) as (pool, clickhouse),
-    ):
-        tables = await chosen(pool, options.names)
-        past = await asked(options.as_of, opened.log)
-        moment = await at_one_moment(pool, clickhouse, list(tables.values()))
-        never = [name for name, table in tables.items() if table.physical not in moment]
+    async with opened(options, "verify") as it:
+        never = [name for name, table in it.tables.items() if table.physical not in it.moment]
         for name in never:
             say(f"{name}: no sink has ever filled it")
-        compared = _compared(tables, moment, past, bool(options.names))
-        verdicts = await _verdicts(compared, opened.log)
+        compared = _compared(it.tables, it.moment, it.past, bool(options.names))
+        verdicts = await _verdicts(compared, it.log)
     for name, verdict in verdicts.items():
         if verdict.reason:
             say(f"{name}: {verdict.reason}")

@@ -17,6 +17,7 @@ from typing import Any, Self
 from pyarrow import fs  # type: ignore[import-untyped]  # the package ships no types
 
 from tidemill.schemas.errors import Unavailable
+from tidemill.streams.durable import sync
 
 UNFINISHED = ".writing"
 """Suffix of files that are not whole."""
@@ -83,14 +84,14 @@ class Store:
     def persist(self, name: str) -> None:
         """Have what was written to an unfinished file, and closed, on the disk."""
         if self._local:
-            _fsync(self.path(name + UNFINISHED))
+            sync(self.path(name + UNFINISHED))
 
     def finish(self, name: str, own: str) -> None:
         """Give the unfinished file `name` its `own` name, for good."""
         try:
             self._files.move(self.path(name + UNFINISHED), self.path(own))
             if self._local:
-                _fsync(self._root)
+                sync(self._root)
         except OSError as error:
             raise Unavailable(f"archive {self.path(own)}: {error}") from error
 
@@ -115,11 +116,3 @@ class Store:
             self._files.delete_file(self.path(name))
         except OSError as error:
             raise Unavailable(f"archive {self.path(name)}: {error}") from error
-
-
-def _fsync(path: str) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -14,6 +14,7 @@ import orjson
 from tidemill.schemas.errors import Unavailable
 from tidemill.schemas.events.instrument import InstrumentDefined
 from tidemill.streams import crash_points
+from tidemill.streams.durable import sync
 from tidemill.streams.runtime.engine import Held, Section
 from tidemill.streams.runtime.graph import Graph
 
@@ -79,9 +80,7 @@ class Snapshots:
             os.fsync(file.fileno())
         crash_points.reach("graph.snapshot.renaming")
         temporary.rename(path)
-        descriptor = os.open(self._folder, os.O_RDONLY)
-        os.fsync(descriptor)
-        os.close(descriptor)
+        sync(self._folder)
         crash_points.reach("graph.snapshot.written")
         self._drop()
         return path
