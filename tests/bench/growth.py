@@ -8,21 +8,19 @@ With `--report DIR` the figures are written there as growth.md and growth.svg.
 
 import argparse
 import asyncio
-import contextlib
-import os
-import sys
 import tempfile
 import time
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+from tests.bench.parts.cpu import rss_bytes
+from tests.bench.parts.filling import filled, materialised, sink_of_trades
 from tests.bench.parts.plot import charts
-from tests.bench.pipeline import INSTRUMENTS, PER_FRAME, POSITION, settled
-from tests.bench.rebuild import RATE, dropped, filled, rebuild
+from tests.bench.pipeline import INSTRUMENTS, PER_FRAME, settled
+from tests.bench.rebuild import RATE, dropped, rebuild
 from tests.bench.rounds import answer, say
 from tests.bench.verify import verified
-from tidemill.deploy.children import environment
 from tidemill.deploy.embedded.servers import EmbeddedServers
 from tidemill.deploy.load import Load
 from tidemill.deploy.prepared import databases, prepare
@@ -41,9 +39,7 @@ async def peaks(pids: dict[str, int], into: dict[str, float]) -> None:
     """Keep in `into` the most resident memory (MB) of each process, until cancelled."""
     while True:
         for name, pid in pids.items():
-            with contextlib.suppress(OSError, IndexError):
-                pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-                into[name] = max(into.get(name, 0), pages * os.sysconf("SC_PAGE_SIZE") / 1e6)
+            into[name] = max(into.get(name, 0), rss_bytes(pid) / 1e6)
         await asyncio.sleep(0.1)
 
 
@@ -58,12 +54,6 @@ async def disk(log: Log, folder: Path, clickhouse: ClickHouse) -> dict[str, floa
         "log_bytes": float(sum(file.stat().st_size for file in stream)),
         "table_bytes": float(table[0][0]),
     }
-
-
-async def materialised(pool: Pool, r: int) -> None:
-    """Return when the table of trades has come to `r`."""
-    while (await pool.fetchval(POSITION, TRADES.physical) or 0) < r:
-        await asyncio.sleep(0.02)
 
 
 async def through(
@@ -91,10 +81,7 @@ async def bench(sizes: list[int], report: Path | None) -> None:
         pool, clickhouse = await stack.enter_async_context(databases(servers.urls))
         opened = await stack.enter_async_context(streams(servers.urls.nats_engine, "bench"))
         pids = {name: servers.supervisor.pid_of(name) for name in ("nats", "clickhouse")}
-        sink = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "tidemill.deploy.cli", "run", "projections", "trades"),
-            env={**os.environ, **environment(servers.urls, folder, [], 0)},
-        )
+        sink = await sink_of_trades(servers.urls, folder)
         stack.callback(sink.kill)
         load, appender = Load(INSTRUMENTS, RATE, PER_FRAME), Appender(opened.log, ">")
         await appender.own()

@@ -11,7 +11,6 @@ import argparse
 import asyncio
 import itertools
 import os
-import sys
 import tempfile
 import time
 from contextlib import AsyncExitStack
@@ -20,8 +19,9 @@ from pathlib import Path
 from faststream.nats import JStream, NatsBroker, PullSub
 from nats.js.api import DeliverPolicy
 
-from tests.bench.rounds import answer, say, summary
-from tidemill.deploy.children import environment
+from tests.bench.parts.cpu import cpu_s
+from tests.bench.parts.filling import FRAMES_A_FLUSH, materialised, sink_of_trades
+from tests.bench.rounds import against, answer, say, summary
 from tidemill.deploy.embedded.servers import EmbeddedServers, ServerUrls
 from tidemill.deploy.load import Load
 from tidemill.deploy.prepared import databases, prepare
@@ -38,9 +38,7 @@ from tidemill.streams.appender import Appender
 from tidemill.streams.log import Log, Message
 
 INSTRUMENTS, PER_FRAME = 8, 1_300
-FRAMES_A_FLUSH = 32
 NAIVE_TRADES = 10_000
-POSITION = "SELECT position FROM sink WHERE t = $1"
 Facts = list[list[tuple[str, bytes]]]
 
 
@@ -51,12 +49,6 @@ def prepared(trades: int, load: Load) -> Facts:
     return [
         list(batch) for batch in iter(lambda: list(itertools.islice(messages, FRAMES_A_FLUSH)), [])
     ]
-
-
-def cpu_s(pid: int) -> float:
-    """Return the CPU seconds that a process has used."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 async def count(clickhouse: ClickHouse, table: str) -> int:
@@ -88,9 +80,7 @@ async def through_the_log(
     if flush:
         await appender.append(flush)
     appended = time.perf_counter() - began
-    # The sink's position, not a count: asking ClickHouse itself would take its time.
-    while (await pool.fetchval(POSITION, TRADES.physical) or 0) < appender.last:
-        await asyncio.sleep(0.01)
+    await materialised(pool, appender.last)
     seconds = time.perf_counter() - began
     assert await count(clickhouse, TRADES.physical) == wanted
     return seconds, appended
@@ -163,11 +153,7 @@ async def bench(trades: int, rounds: int) -> None:
         pool, clickhouse = await stack.enter_async_context(databases(urls))
         ddl = TRADES.sql.read_text().split(";")[0].split("\n", 1)[1]
         await clickhouse.command(ddl.replace("trades__v1", "straight"))
-        env = environment(urls, folder, [], 0)
-        sink = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "tidemill.deploy.cli", "run", "projections", "trades"),
-            env={**os.environ, **env},
-        )
+        sink = await sink_of_trades(urls, folder)
         stack.callback(sink.kill)
         opened = await stack.enter_async_context(streams(urls.nats_engine, "bench"))
         pids = {name: servers.supervisor.pid_of(name) for name in ("nats", "clickhouse")}
@@ -213,14 +199,8 @@ async def alternate(
             appends.append(exact / appended)
             direct[1].append(exact / lone)
             direct[2].append(exact / both)
-    fastest = max(direct.values(), key=lambda rates: summary(rates)["median"])
-    ratios = [mine / theirs for mine, theirs in zip(through, fastest, strict=True)]
     return {
-        "trades_per_s": summary(through)["median"],
-        "direct_insert_trades_per_s": summary(fastest)["median"],
-        "ratio": summary(ratios, 3)["median"],
-        "trades_per_s_spread": summary(through),
-        "direct_insert_spread": summary(fastest),
+        **against(through, direct),
         "append_trades_per_s": summary(appends)["median"],
         "cpu_s_per_million": {
             name: round(seconds / len(through) / exact * 1e6, 3) for name, seconds in used.items()

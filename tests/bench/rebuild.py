@@ -9,7 +9,6 @@ as long, to see whether the memory of a rebuild grows with it.
 
 import argparse
 import asyncio
-import re
 import subprocess
 import sys
 import tempfile
@@ -20,8 +19,10 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from tests.bench.pipeline import FRAMES_A_FLUSH, INSTRUMENTS, PER_FRAME, cpu_s, settled, straight
-from tests.bench.rounds import answer, say, summary
+from tests.bench.parts.cpu import cpu_s, peak_rss_bytes
+from tests.bench.parts.filling import filled
+from tests.bench.pipeline import INSTRUMENTS, PER_FRAME, settled, straight
+from tests.bench.rounds import against, answer, say, summary
 from tidemill.deploy.commands.retire import drop_all
 from tidemill.deploy.embedded.servers import EmbeddedServers
 from tidemill.deploy.load import Load
@@ -37,7 +38,6 @@ from tidemill.streams.appender import Appender
 RATE = 50_000
 """Trades a second of event time: how dense bars are."""
 TABLES = ("trades", "bars")
-PEAK = re.compile(r"VmHWM:\s+(\d+) kB")
 
 
 class Round(NamedTuple):
@@ -49,39 +49,23 @@ class Round(NamedTuple):
     rss_mb: float
 
 
-async def filled(appender: Appender, load: Load, trades: int) -> int:
-    """Append about so many trades; return how many."""
-    flush: list[tuple[str, bytes]] = []
-    for batch in load.facts(trades):
-        flush += batch
-        if len(flush) >= FRAMES_A_FLUSH:
-            await appender.append(flush)
-            flush = []
-    if flush:
-        await appender.append(flush)
-    per_round = INSTRUMENTS * PER_FRAME
-    return -(-trades // per_round) * per_round
-
-
 def rebuild(folder: Path) -> Round:
     """Run `tidemill rebuild` and wait for it."""
     command = [sys.executable, "-m", "tidemill.deploy.cli", "rebuild", *TABLES, "--json"]
     process = subprocess.Popen(
         [*command, "--data-dir", str(folder)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     )
-    # Not ru_maxrss: that begins at the memory of the process that it was forked from.
-    rss_kb, seconds = 0, 0.0
+    peak, seconds = 0, 0.0
     while process.poll() is None:
+        peak = max(peak, peak_rss_bytes(process.pid))
         with suppress(OSError, IndexError):
-            status = Path(f"/proc/{process.pid}/status").read_text()
-            rss_kb = max([rss_kb, *map(int, PEAK.findall(status))])
             seconds = cpu_s(process.pid)
         time.sleep(0.05)
     said, _ = process.communicate()
     assert process.returncode == 0, said
     result: dict[str, Any] = orjson.loads(said.splitlines()[-1])
     rows = {name: result["tables"][name]["rows"] for name in TABLES}
-    return Round(result["seconds"], rows, seconds, rss_kb / 1024)
+    return Round(result["seconds"], rows, seconds, peak / (1 << 20))
 
 
 async def dropped(pool: Pool, clickhouse: ClickHouse) -> None:
@@ -146,15 +130,9 @@ def _result(
     thrice: int,
 ) -> dict[str, Any]:
     through = [exact / one.seconds for one in made]
-    fastest = max(direct.values(), key=lambda rates: summary(rates)["median"])
-    ratios = [mine / theirs for mine, theirs in zip(through, fastest, strict=True)]
     used = {**used, "rebuild": sum(one.cpu_s for one in made)}
     return {
-        "trades_per_s": summary(through)["median"],
-        "direct_insert_trades_per_s": summary(fastest)["median"],
-        "ratio": summary(ratios, 3)["median"],
-        "trades_per_s_spread": summary(through),
-        "direct_insert_spread": summary(fastest),
+        **against(through, direct),
         "cpu_s_per_million": {
             name: round(seconds / len(made) / exact * 1e6, 3) for name, seconds in used.items()
         },

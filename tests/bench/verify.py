@@ -7,7 +7,6 @@ With `--data-dir` what was filled stays, and the next run measures it again.
 
 import argparse
 import asyncio
-import os
 import sys
 import tempfile
 import time
@@ -17,38 +16,26 @@ from typing import Any
 
 import orjson
 
-from tests.bench.pipeline import FRAMES_A_FLUSH, INSTRUMENTS, PER_FRAME, POSITION, cpu_s
+from tests.bench.parts.cpu import cpu_s, peak_rss_bytes
+from tests.bench.parts.filling import filled, materialised, sink_of_trades
+from tests.bench.pipeline import INSTRUMENTS, PER_FRAME
 from tests.bench.rounds import answer, say, summary
-from tidemill.deploy.children import environment
 from tidemill.deploy.embedded.servers import EmbeddedServers, ServerUrls
 from tidemill.deploy.load import Load
 from tidemill.deploy.prepared import databases, prepare
 from tidemill.deploy.roles.connections import streams
-from tidemill.projections.clickhouse.trades import TRADES
 from tidemill.streams.appender import Appender
 
 
 async def fill(urls: ServerUrls, folder: Path, trades: int, load: Load) -> None:
     """Append trades until LOG holds them, and let the sink take them all."""
-    env = environment(urls, folder, [], 0)
     async with streams(urls.nats_engine, "bench") as opened, databases(urls) as (pool, _):
-        sink = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "tidemill.deploy.cli", "run", "projections", "trades"),
-            env={**os.environ, **env},
-        )
-        await Appender(opened.log, ">").append(load.opening())
-        appender = Appender(opened.log, "md.*.LOAD.*.*")
+        sink = await sink_of_trades(urls, folder)
+        appender = Appender(opened.log, ">")
         await appender.own()
-        flush: list[tuple[str, bytes]] = []
-        for facts in load.facts(trades):
-            flush += [fact for fact in facts if fact[0].startswith("md.trade.")]
-            if len(flush) >= FRAMES_A_FLUSH:
-                await appender.append(flush)
-                flush = []
-        if flush:
-            await appender.append(flush)
-        while (await pool.fetchval(POSITION, TRADES.physical) or 0) < appender.last:
-            await asyncio.sleep(0.05)
+        await appender.append(load.opening())
+        await filled(appender, load, trades)
+        await materialised(pool, appender.last)
         sink.terminate()
         await sink.wait()
 
@@ -65,7 +52,7 @@ async def verified(folder: Path, pids: dict[str, int]) -> dict[str, Any]:
     peak = 0
     reading = asyncio.create_task(process.communicate())
     while not reading.done():
-        peak = max(peak, _rss_bytes(process.pid))
+        peak = max(peak, peak_rss_bytes(process.pid))
         await asyncio.wait({reading}, timeout=0.05)
     seconds = time.perf_counter() - began
     out, _ = await reading
@@ -74,16 +61,6 @@ async def verified(folder: Path, pids: dict[str, int]) -> dict[str, Any]:
     used = {name: round(cpu_s(pid) - before[name], 2) for name, pid in pids.items()}
     rows = found["tables"]["trades"]["rows"]
     return {"rows": rows, "seconds": seconds, "rss_bytes": peak, "cpu_s": used}
-
-
-def _rss_bytes(pid: int) -> int:
-    try:
-        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-            if line.startswith("VmRSS"):
-                return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    return 0
 
 
 async def bench(trades: int, rounds: int, folder: Path | None, load: Load) -> None:
