@@ -8,6 +8,7 @@ from tidemill.deploy.prepared import databases
 from tidemill.projections import runtime
 from tidemill.projections.clickhouse.client import ClickHouse
 from tidemill.projections.digest import Digest
+from tidemill.projections.live import at_one_moment
 from tidemill.projections.postgres import readings
 from tidemill.projections.postgres.readings import Pool
 from tidemill.projections.registry import TABLES, VERSIONS
@@ -43,9 +44,18 @@ async def fill(pool: Pool, clickhouse: ClickHouse, log: Log, out: Log) -> None:
 
 
 async def database_digests(urls: ServerUrls, as_of: int) -> dict[str, Digest]:
-    """Return the digest of every table as the databases hold it, up to root `as_of`."""
+    """Return the digest of every table as the databases hold it, up to root `as_of`.
+
+    What is latest has no past: where it has moved on, it is digested as of where it is.
+    """
+    digests = {}
     async with databases(urls) as (pool, clickhouse):
-        return {
-            name: await runtime.digest(table, clickhouse, pool, as_of)
-            for name, table in (await active(pool, VERSIONS)).items()
-        }
+        tables = await active(pool, VERSIONS)
+        moment = await at_one_moment(pool, clickhouse, list(tables.values()))
+        for name, table in tables.items():
+            position, now = moment.get(table.physical, (0, None))
+            root = as_of
+            if now is not None and table.kind == "latest" and await now.count(as_of + 1, position):
+                root = position
+            digests[name] = await runtime.digest(table, clickhouse, pool, root, now)
+    return digests

@@ -10,7 +10,7 @@ from tidemill.projections.limits import Limits
 from tidemill.projections.live import live
 from tidemill.projections.postgres import scan as postgres_scan
 from tidemill.projections.postgres.readings import Pool
-from tidemill.projections.ranges import Verdict
+from tidemill.projections.ranges import Live, Verdict
 from tidemill.projections.ranges import only_newest as newest_of
 from tidemill.projections.rows import Rows, concatenate
 from tidemill.projections.sinks import Sink, sink_of
@@ -66,9 +66,23 @@ def scan(table: Table, clickhouse: ClickHouse, pool: Pool, as_of: int) -> AsyncI
     return postgres_scan.scan(pool, table, as_of)
 
 
-async def digest(table: Table, clickhouse: ClickHouse, pool: Pool, as_of: int) -> Digest:
-    """Return the digest of what a table holds. Raises ValueError for a row that stands twice."""
+async def digest(
+    table: Table, clickhouse: ClickHouse, pool: Pool, as_of: int, now: Live | None = None
+) -> Digest:
+    """Return the digest of what a table holds. Raises ValueError for a row that stands twice.
+
+    `now` is what it held at the moment of `as_of` (live.at_one_moment): a latest table moves on,
+    and has nothing of that root left a moment later.
+    """
+    if now is not None and table.kind == "latest":
+        return await digest_of(table, _whole(now, as_of), as_of)
     return await digest_of(table, scan(table, clickhouse, pool, as_of), as_of)
+
+
+async def _whole(held: Live, as_of: int) -> AsyncIterator[Rows]:
+    rows = await held.rows(0, as_of, await held.count(0, as_of))
+    if rows:
+        yield concatenate(rows).ordered()
 
 
 async def verify(

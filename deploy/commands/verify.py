@@ -88,10 +88,10 @@ async def hash_tables(options: Options) -> Exit:
     hashes = {}
     async with opened(options, "hash") as it:
         for name, table in it.tables.items():
-            position = it.moment[table.physical][0] if table.physical in it.moment else 0
+            position, now = it.moment.get(table.physical, (0, None))
             root = bounded(name, table, position, it.past, bool(options.names))
             if root is not None:
-                digest = await runtime.digest(table, it.clickhouse, it.pool, root)
+                digest = await runtime.digest(table, it.clickhouse, it.pool, root, now)
                 hashes[name] = digest.sha256
     answer({"tables": hashes}, options.json)
     return Exit.HELD

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tidemill.projections.clickhouse.fenced import FencedInsert
+from tidemill.projections.live import at_one_moment
 from tidemill.projections.registry import TABLES
 from tidemill.projections.rows import Rows, concatenate
 from tidemill.projections.runtime import digest, verify
@@ -12,6 +13,7 @@ from tidemill.projections.sources import rows_of
 from tidemill.projections.verify import Step, log_rows
 from tidemill.streams.memory import MemoryLog
 from tidemill.tests.projections import facts
+from tidemill.tests.projections.rebuilding import market, ordinary
 from tidemill.tests.projections.stores import Stores
 
 pytestmark = pytest.mark.integration
@@ -91,3 +93,15 @@ async def test_a_derived_table_is_compared_with_what_an_engine_derives(stores: S
     assert verdict.reason == "" and verdict.recomputed.rows == 5
     verdict = await verify(BARS, log, stores.clickhouse, stores.pool, 40, derived())
     assert "has 5 rows, the log makes 6" in verdict.reason
+
+
+async def test_a_latest_table_has_the_digest_of_the_moment_though_it_has_moved_on_since(
+    stores: Stores,
+) -> None:
+    await ordinary(stores, *await market(2_400))
+    table = TABLES["latest_trades"]
+    position, now = (await at_one_moment(stores.pool, stores.clickhouse, [table]))[table.physical]
+    before = await digest(table, stores.clickhouse, stores.pool, position, now)
+    assert before.rows and before == await digest(table, stores.clickhouse, stores.pool, position)
+    await stores.pool.execute(f"UPDATE {table.physical} SET _r = _r + {position}")
+    assert await digest(table, stores.clickhouse, stores.pool, position, now) == before
