@@ -12,6 +12,9 @@ from tidemill.schemas.events.control import CodeDeployed, DeadLetterSkipped
 from tidemill.schemas.events.dead_letter import DeadLetter
 from tidemill.schemas.events.event import Event
 from tidemill.schemas.events.feed import (
+    BookGapDetected,
+    BookResynced,
+    ChecksumMismatch,
     ClockSkew,
     FeedConnected,
     FeedDisconnected,
@@ -20,8 +23,9 @@ from tidemill.schemas.events.feed import (
     TradeGapDeclared,
     TradeGapDetected,
     TradeGapFilled,
+    TradeGapSuspected,
 )
-from tidemill.schemas.events.instrument import InstrumentDefined
+from tidemill.schemas.events.instrument import InstrumentDefined, InstrumentDefinedV1
 from tidemill.schemas.frame import INT64_NULL, FieldType, Frame, Kind
 from tidemill.schemas.kinds import KINDS
 from tidemill.schemas.rows import Row, from_rows
@@ -102,6 +106,14 @@ ROWS: dict[str, list[Row]] = {
             "side": OrderSide.SELL, "flags": RecordFlag.LIQUIDATION,
         },
     ],
+    "venue_bar": [
+        {
+            "ts_event": TS + 60_010 * _MS, "ts_recv": TS + 60_012 * _MS, "ts_open": TS,
+            "interval_s": 60, "open": 61_837_63_000_000, "high": 61_900_00_000_000,
+            "low": 61_800_00_000_000, "close": 61_850_10_000_000, "volume": 1_234_567_890,
+            "quote_volume": 1 << 70, "trade_count": 1_300, "flags": RecordFlag.NONE,
+        },
+    ],
     "price": [
         {
             **_AT, "ts": TS + 500 * _MS, "volume": 2_345_678_901_234, "quote_volume": 1 << 90,
@@ -119,9 +131,31 @@ ROWS: dict[str, list[Row]] = {
 EVENTS: dict[str, Event] = {
     event.tag(): event
     for event in (
-        InstrumentDefined(
+        InstrumentDefinedV1(
             sequence=SEQUENCE, **_BTC, product="SPOT", base="BTC", quote="USDT",
             tick_size="0.01000000", lot_size="0.00001000", min_notional="5.00000000", ts_event=TS,
+        ),
+        InstrumentDefined(
+            sequence=SEQUENCE, venue="BYBIT", symbol="BTCUSDT-LINEAR", raw_symbol="BTCUSDT",
+            product="LINEAR", kind="PERPETUAL", base="BTC", quote="USDT", settle="USDT",
+            price_exponent=-1, quantity_exponent=-2, tick_size="0.1", lot_size="0.01",
+            contract_multiplier="0.01", funding_interval_s=28_800, ts_listed=TS, ts_event=TS,
+        ),
+        TradeGapSuspected(
+            sequence=SEQUENCE, **_BTC, ts_from=TS, ts_to=TS + 60_000 * _MS,
+            ts_recv=TS + 61_000 * _MS, reason="BAR_DIFFERS", expected="12.5", received="12.25",
+        ),
+        BookGapDetected(
+            sequence=SEQUENCE, **_BTC, last_update_id=17, expected_id=17, received_id=19,
+            ts_recv=TS, reason="GAP",
+        ),
+        BookResynced(
+            sequence=SEQUENCE, **_BTC, last_update_id=40, invalid_ns=800 * _MS, attempts=2,
+            ts_recv=TS + 800 * _MS,
+        ),
+        ChecksumMismatch(
+            sequence=SEQUENCE, **_BTC, last_update_id=17, expected=-1_881_014_294,
+            computed=831_078_360, ts_recv=TS,
         ),
         FeedConnected(sequence=SEQUENCE, **_BTC_FEED, connection=1, ts_recv=TS),
         FeedDisconnected(

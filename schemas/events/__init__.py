@@ -6,6 +6,9 @@ from tidemill.schemas.events.control import CodeDeployed, DeadLetterSkipped
 from tidemill.schemas.events.dead_letter import DeadLetter
 from tidemill.schemas.events.event import Derived, Event, encode
 from tidemill.schemas.events.feed import (
+    BookGapDetected,
+    BookResynced,
+    ChecksumMismatch,
     ClockSkew,
     FeedConnected,
     FeedDisconnected,
@@ -14,12 +17,16 @@ from tidemill.schemas.events.feed import (
     TradeGapDeclared,
     TradeGapDetected,
     TradeGapFilled,
+    TradeGapSuspected,
 )
-from tidemill.schemas.events.instrument import InstrumentDefined
+from tidemill.schemas.events.instrument import InstrumentDefined, InstrumentDefinedV1
 
 EVENTS: dict[str, type[Event]] = {
     kind.tag(): kind
     for kind in (
+        BookGapDetected,
+        BookResynced,
+        ChecksumMismatch,
         ClockSkew,
         CodeDeployed,
         DeadLetter,
@@ -28,11 +35,13 @@ EVENTS: dict[str, type[Event]] = {
         FeedDisconnected,
         FeedStale,
         InstrumentDefined,
+        InstrumentDefinedV1,
         RangeSealed,
         RecordsGivenUp,
         TradeGapDeclared,
         TradeGapDetected,
         TradeGapFilled,
+        TradeGapSuspected,
         TrimAnnounced,
     )
 }

@@ -77,6 +77,65 @@ class TradeGapDeclared(Event):
     reason: str
 
 
+class TradeGapSuspected(Event):
+    """Trades may be missing between event times `ts_from` and `ts_to` (ns); bars there carry GAP.
+
+    RECONNECTED: a channel without contiguous ids was down between them. BAR_DIFFERS: the venue's
+    own bar says `expected` where its trades add up to `received` (volume; decimal text).
+    """
+
+    channel: ClassVar[str] = "md.event"
+    venue: ShortName
+    symbol: Name
+    ts_from: int
+    ts_to: int
+    ts_recv: int
+    reason: Literal["RECONNECTED", "BAR_DIFFERS"]
+    expected: str = ""
+    received: str = ""
+
+
+class BookGapDetected(Event):
+    """The book is INVALID from here on: what came does not follow from what was there.
+
+    `last_update_id` is the book's; the next change had to follow `expected_id` and said it follows
+    `received_id` (-1 where there is no such number).
+    """
+
+    channel: ClassVar[str] = "md.event"
+    venue: ShortName
+    symbol: Name
+    last_update_id: int
+    expected_id: int
+    received_id: int
+    ts_recv: int
+    reason: Literal["GAP", "DISCONNECTED", "CHECKSUM", "CROSSED", "MALFORMED", "OVERFLOW"]
+
+
+class BookResynced(Event):
+    """The book is VALID again, from the snapshot before this on; it was not for `invalid_ns`."""
+
+    channel: ClassVar[str] = "md.event"
+    venue: ShortName
+    symbol: Name
+    last_update_id: int
+    invalid_ns: int
+    attempts: int
+    ts_recv: int
+
+
+class ChecksumMismatch(Event):
+    """The venue's checksum of its book differs from ours after update `last_update_id`."""
+
+    channel: ClassVar[str] = "md.event"
+    venue: ShortName
+    symbol: Name
+    last_update_id: int
+    expected: int
+    computed: int
+    ts_recv: int
+
+
 class RecordsGivenUp(Event):
     """Records could not be appended within the limit and were dropped, declared here."""
 

@@ -11,10 +11,11 @@ from tidemill.schemas.kinds.quote import QUOTE
 from tidemill.schemas.kinds.status import STATUS
 from tidemill.schemas.kinds.time import TIME
 from tidemill.schemas.kinds.trade import TRADE
+from tidemill.schemas.kinds.venue_bar import VENUE_BAR
 
 KINDS: dict[str, Kind] = {
     kind.name: kind
-    for kind in (TRADE, QUOTE, STATUS, TIME, BAR, BOOK, DERIVATIVE, LIQUIDATION, PRICE)
+    for kind in (TRADE, QUOTE, STATUS, TIME, BAR, BOOK, DERIVATIVE, LIQUIDATION, PRICE, VENUE_BAR)
 }
 BY_TEMPLATE: dict[int, Kind] = {kind.template_id: kind for kind in KINDS.values()}
 
