@@ -8,6 +8,7 @@ Inside numba never mix int64 with uint64 in one expression (it would become floa
 casts below are there for that. Limb products after H. S. Warren, Hacker's Delight, 8-2.
 """
 
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -176,12 +177,17 @@ def _scale_mantissas(mantissas: NDArray[np.int64], k: int, out: NDArray[np.uint6
     return -1
 
 
-@njit(types.int64(_Bytes, types.int64, types.Array(types.int64, 1, "C")), cache=True)
-def _parse(text: NDArray[np.uint8], decimals: int, out: NDArray[np.int64]) -> int:
+_Decimals = types.Array(types.int8, 1, "C", readonly=True)
+
+
+@njit(types.int64(_Bytes, _Decimals, types.Array(types.int64, 1, "C")), cache=True)
+def _parse(text: NDArray[np.uint8], decimals: NDArray[np.int8], out: NDArray[np.int64]) -> int:
     """Parse numbers that each end in a comma; return how many, or -1 for one to read slowly.
 
-    Taken are ``-?digits[.digits]`` with at most `decimals` after the point and 18 digits in all.
+    Taken are ``-?digits[.digits]`` with at most ``decimals`` after the point and 18 digits in all;
+    `decimals` (1,) is that of all of them, or (N,) of each.
     """
+    each = len(decimals) > 1
     count, value, digits, after = 0, 0, 0, -1
     negative = False
     for index in range(len(text)):
@@ -194,10 +200,10 @@ def _parse(text: NDArray[np.uint8], decimals: int, out: NDArray[np.int64]) -> in
             if digits > 18:
                 return -1
         elif char == 44:
-            missing = decimals - max(after, 0)
-            if digits == 0 or after == 0 or missing < 0 or digits + missing > 18:
-                return -1
             if count == len(out):
+                return -1
+            missing = np.int64(decimals[count if each else 0]) - max(after, 0)
+            if digits == 0 or after == 0 or missing < 0 or digits + missing > 18:
                 return -1
             factor: Hi = np.int64(POWERS_OF_TEN[missing])
             value *= factor
@@ -213,18 +219,21 @@ def _parse(text: NDArray[np.uint8], decimals: int, out: NDArray[np.int64]) -> in
     return count
 
 
-def mantissas_of(texts: list[str], exponent: int) -> NDArray[np.int64]:
+def mantissas_of(texts: Sequence[str], exponent: int | NDArray[np.int8]) -> NDArray[np.int64]:
     """Return the int64 mantissas (N,) of `texts` at `exponent`, as `mantissa_of` gives each.
 
-    One call for a batch costs about a tenth of a call for each. Raises Unreadable as it does.
+    `exponent` is that of all, or an array (N,) of each one's. One call for a batch costs about a
+    tenth of a call for each. Raises Unreadable as it does.
     """
     out = np.empty(len(texts), np.int64)
-    if texts and -18 <= exponent <= 0:
+    exponents = np.atleast_1d(np.asarray(exponent, np.int8))
+    if len(texts) and exponents.min() >= -18 and exponents.max() <= 0:
         joined = np.frombuffer((",".join(texts) + ",").encode(), np.uint8)
-        if _parse(joined, -exponent, out) == len(texts):
+        if _parse(joined, -exponents, out) == len(texts):
             return out
-    for index, text in enumerate(texts):
-        out[index] = mantissa_of(text, exponent)
+    each = np.broadcast_to(exponents, len(texts)).tolist()
+    for index, (text, at) in enumerate(zip(texts, each, strict=True)):
+        out[index] = mantissa_of(text, at)
     return out
 
 

@@ -1,6 +1,6 @@
 """Instrument definitions: full records on listing, change, halt and delisting."""
 
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, TypeVar
 
 from pydantic import Field, StringConstraints, model_validator
 
@@ -16,6 +16,14 @@ RawSymbol = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_\-/:.]{0,64}$
 ShortName = Annotated[str, StringConstraints(pattern=r"^[A-Z0-9][A-Z0-9_\-/:]{0,15}$")]
 """A venue or product: no longer than a frame's char16 holds."""
 Asset = Annotated[str, StringConstraints(pattern=r"^[A-Z0-9]{1,24}$")]
+Defined = TypeVar("Defined", "InstrumentDefined", "InstrumentDefinedV1")
+
+
+def _notionals_fit(defined: Defined) -> Defined:
+    """Price x quantity has at most the 18 decimals of the databases' exact columns."""
+    if defined.price_exponent + defined.quantity_exponent < -18:
+        raise ValueError("price and quantity together have more than 18 decimals")
+    return defined
 
 
 class InstrumentDefined(Event):
@@ -36,7 +44,7 @@ class InstrumentDefined(Event):
     kind: Literal["SPOT", "PERPETUAL", "FUTURE"] = "SPOT"
     base: Asset
     quote: Asset
-    settle: Asset | None = None
+    settle: Annotated[str, StringConstraints(pattern=r"^[A-Z0-9]{0,24}$")] = ""
     inverse: bool = False
     raw_symbol: RawSymbol = ""
     status: Literal["TRADING", "HALTED", "DELISTED"] = "TRADING"
@@ -52,12 +60,7 @@ class InstrumentDefined(Event):
     ts_event: int = 0
     source: Literal["VENUE", "CAPTURE", "CONFIGURED"] = "VENUE"
 
-    @model_validator(mode="after")
-    def _notionals_fit(self) -> Self:
-        """Price x quantity has at most the 18 decimals of the databases' exact columns."""
-        if self.price_exponent + self.quantity_exponent < -18:
-            raise ValueError("price and quantity together have more than 18 decimals")
-        return self
+    _fits = model_validator(mode="after")(_notionals_fit)
 
     @property
     def instrument_id(self) -> InstrumentId:
@@ -93,6 +96,8 @@ class InstrumentDefinedV1(Event):
     min_notional: DecimalText = "0"
     ts_event: int = 0
     source: Literal["VENUE", "CAPTURE", "CONFIGURED"] = "VENUE"
+
+    _fits = model_validator(mode="after")(_notionals_fit)
 
     def upcast(self) -> InstrumentDefined:
         """A spot instrument whose name is the venue's own."""

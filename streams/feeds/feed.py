@@ -4,10 +4,10 @@ A venue file (one per venue and product) is declarations and pure decoding: no c
 one loop of `websocket.py` and the one player of `replay.py` call the same `decode`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,44 @@ class Channel(NamedTuple):
     proof: Proof
 
 
+class Socket(NamedTuple):
+    """One kind of connection of a venue, and what it carries.
+
+    `keep_alive` is sent every `keep_alive_s` seconds where the venue wants to hear from us; empty:
+    the protocol's own pings are enough.
+    """
+
+    name: str
+    channels: tuple[Channel, ...]
+    keep_alive: bytes = b""
+    keep_alive_s: float = 20.0
+
+
+class Command(NamedTuple):
+    """One command to a venue; `answers` acknowledgements of its id say that it is done."""
+
+    payload: bytes
+    answers: int = 1
+
+
+class Poll(NamedTuple):
+    """A REST path that is asked every `every_s` seconds, for what no socket says."""
+
+    path: str
+    every_s: float
+
+
+class Overlap(NamedTuple):
+    """How a venue's changes meet its REST snapshot, of last update id L.
+
+    Changes with last_update_id < L + `drop_below` vanish; the first one kept must have
+    first_update_id <= L + `first_at_most`. Binance spot: 1, 1; Binance USD-M: 0, 0.
+    """
+
+    drop_below: int = 1
+    first_at_most: int = 1
+
+
 class Endpoints(NamedTuple):
     """Where a venue is: scheme, host and port of its WebSocket and of its REST interface."""
 
@@ -46,7 +84,11 @@ class Endpoints(NamedTuple):
 
 
 class Limits(NamedTuple):
-    """What a venue allows a client; the loop stays below."""
+    """What a venue allows a client; the loop stays below.
+
+    `streams_max` subscriptions a connection; `requests_per_s` is in weights where the venue weighs
+    its requests (`Venue.weight`).
+    """
 
     streams_max: int
     commands_per_s: float
@@ -67,6 +109,7 @@ class Instrument:
         """Take a new definition: exponents may change, the pair may not."""
         self.definition = definition
         self.symbol = definition.symbol
+        self.raw = definition.raw
         self.exponents = (definition.price_exponent, definition.quantity_exponent)
         self.partition = partition(definition.pair)
 
@@ -78,6 +121,7 @@ class Instrument:
 class Instruments:
     """The instruments of a feed by symbol and by index; decoded records name them by index.
 
+    Venues name them by their raw symbols (`by_raw`), which differ from ours for some products.
     `fresh` are definitions that said something new, to be appended before any record. `infer` makes
     a definition of an unknown symbol, where that is allowed; `wanted` limits what is defined.
     """
@@ -88,6 +132,7 @@ class Instruments:
         wanted: frozenset[str] | None = None,
     ) -> None:
         self.by_symbol: dict[str, Instrument] = {}
+        self.by_raw: dict[str, Instrument] = {}
         self.by_index: list[Instrument] = []
         self.fresh: list[InstrumentDefined] = []
         self._infer = infer
@@ -111,18 +156,23 @@ class Instruments:
         elif known.definition == definition:
             return
         else:
+            self.by_raw.pop(known.raw, None)
             known.define(definition)
+        self.by_raw[known.raw] = known
         self.fresh.append(definition)
 
-    def of(self, symbol: str) -> Instrument:
-        """Return the instrument of `symbol`. Raises Unreadable where none is known or inferred."""
-        if symbol not in self.by_symbol and self._infer is not None:
-            definition = self._infer(symbol)
+    def of(self, raw: str) -> Instrument:
+        """Return the instrument that the venue calls `raw`; infer it where that is allowed.
+
+        Raises Unreadable where none is known or inferred.
+        """
+        if raw not in self.by_raw and self._infer is not None:
+            definition = self._infer(raw)
             if definition is not None:
                 self.define(definition)
-        known = self.by_symbol.get(symbol)
+        known = self.by_raw.get(raw)
         if known is None:
-            raise Unreadable(f"symbol {symbol!r} is not defined")
+            raise Unreadable(f"symbol {raw!r} is not defined")
         return known
 
 
@@ -136,6 +186,36 @@ class Decoded(NamedTuple):
     records: Records
 
 
+BOOK_MESSAGE = np.dtype(
+    [
+        ("ts_event", "<i8"),
+        ("ts_recv", "<i8"),
+        ("first_id", "<i8"),  # first book update id that the message covers
+        ("last_id", "<i8"),  # last one
+        ("previous_id", "<i8"),  # a change applies iff this is the book's last id; -1 in snapshots
+        ("checksum", "<i8"),  # the venue's, of the book after the message; NO_CHECKSUM without one
+        ("start", "<i8"),  # first of its levels
+        ("count", "<i8"),
+        ("snapshot", "u1"),  # 1: it replaces the book
+        ("rest", "u1"),  # 1: REST answered it, so changes received before may follow it
+    ]
+)
+BOOK_LEVEL = np.dtype([("price", "<i8"), ("quantity", "<i8"), ("side", "u1")])
+NO_CHECKSUM = -(1 << 63)
+
+
+class BookMessages(NamedTuple):
+    """Book messages of several instruments in the order received.
+
+    `owners` (M,) intp are their instruments' indices; `messages` (M,) are BOOK_MESSAGE; `levels`
+    (L,) are BOOK_LEVEL, mantissas at the instrument's exponents, as the venue ordered them.
+    """
+
+    owners: NDArray[np.intp]
+    messages: Records
+    levels: Records
+
+
 class Malformed(NamedTuple):
     """A raw message that the venue file does not understand, and why."""
 
@@ -146,21 +226,30 @@ class Malformed(NamedTuple):
 
 @dataclass
 class Said:
-    """What one run of raw messages says.
+    """What one run of raw messages says, each kind in the order received.
 
-    Trades that REST answered are among `trades`, flagged FILLED. `lead_ns` is the greatest (venue's
-    time minus receive time) among the messages that carry the venue's time, None without one.
-    `acknowledged` are the commands that the venue accepted, by id.
+    Trades that REST answered are among `trades`, flagged FILLED. `firsts` (N,) int64 are first ids
+    of trades that stand for a range of ids (contiguous by it); `identities` (N,) uint64 tell trades
+    apart whose ids do not. `lead_ns` is the greatest (venue's time minus receive time) among the
+    messages that carry the venue's time, None without one. `acknowledged` are the commands that the
+    venue accepted, by id, once for each answer. `listed` are all symbols of a full answer about
+    instruments: what is wanted and not in it is not listed any more.
     """
 
     trades: Decoded | None = None
+    firsts: NDArray[np.int64] | None = None
+    identities: NDArray[np.uint64] | None = None
     quotes: Decoded | None = None
+    books: BookMessages | None = None
+    derivatives: Decoded | None = None
+    liquidations: Decoded | None = None
+    venue_bars: Decoded | None = None
     lead_ns: int | None = None
-    book_updates: int = 0
     ignored: int = 0
     acknowledged: list[int] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
     malformed: list[Malformed] = field(default_factory=list)
+    listed: frozenset[str] | None = None
     shutdown: bool = False
 
 
@@ -183,13 +272,18 @@ class Venue(Protocol):
         ...
 
     @property
-    def channels(self) -> Sequence[Channel]:
-        """The channels of every instrument."""
+    def sockets(self) -> Sequence[Socket]:
+        """The connections that carry every channel of every instrument."""
         ...
 
     @property
     def limits(self) -> Limits:
         """What the venue allows."""
+        ...
+
+    @property
+    def overlap(self) -> Overlap:
+        """How changes of a book meet its REST snapshot."""
         ...
 
     def decode(
@@ -201,12 +295,28 @@ class Venue(Protocol):
         """
         ...
 
-    def url(self, endpoint: str) -> str:
-        """Where the WebSocket of `endpoint` (scheme, host, port) is opened."""
+    def url(self, endpoint: str, socket: Socket) -> str:
+        """Where `socket` of `endpoint` (scheme, host, port) is opened."""
         ...
 
-    def subscriptions(self, symbols: Sequence[str], first_id: int = 1) -> list[bytes]:
-        """Commands to send on connecting, ids counting from `first_id`; each is acknowledged."""
+    def subscriptions(
+        self, socket: Socket, symbols: Sequence[str], first_id: int = 1
+    ) -> list[Command]:
+        """Commands to send on connecting, ids counting from `first_id`, of our `symbols`."""
+        ...
+
+    def resubscriptions(
+        self, socket: Socket, symbols: Sequence[str], first_id: int = 1
+    ) -> list[Command]:
+        """Commands that make the socket send fresh snapshots of books; none where REST has them."""
+        ...
+
+    def snapshot_path(self, symbol: str) -> str | None:
+        """REST path that answers a book's snapshot; None where the socket sends it."""
+        ...
+
+    def polls(self, symbols: Sequence[str]) -> Sequence[Poll]:
+        """What is asked by REST because no socket says it, as open interest of some venues."""
         ...
 
     def definitions_path(self, symbols: Sequence[str]) -> str:
@@ -221,8 +331,16 @@ class Venue(Protocol):
         """REST path that answers the venue's time."""
         ...
 
-    def infer(self, symbol: str) -> InstrumentDefined | None:
-        """Guess a definition from the symbol alone, for captures without one."""
+    def weight(self, path: str) -> float:
+        """What a request of `path` costs of `Limits.requests_per_s`."""
+        ...
+
+    def used(self, headers: Mapping[str, str]) -> float | None:
+        """The used part, 0 to 1, of the budget that an answer's headers tell; None if none do."""
+        ...
+
+    def infer(self, raw: str) -> InstrumentDefined | None:
+        """Guess a definition from the venue's symbol alone, for captures without one."""
         ...
 
 
@@ -239,11 +357,3 @@ class Batch(NamedTuple):
 def feed_subject(kind: str, venue: Venue) -> str:
     """Return ``md.<kind>.<VENUE>.<PRODUCT>.all``."""
     return subjects.md(kind, venue.venue, venue.product, ALL)
-
-
-def integers(values: list[Any], name: str) -> NDArray[np.int64]:
-    """Return JSON values as int64 (N,). Raises Unreadable unless every one is such an integer."""
-    column = np.array(values)
-    if column.dtype != np.int64:
-        raise Unreadable(f"{name} is not an integer of 64 bits")
-    return column

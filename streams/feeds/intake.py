@@ -98,7 +98,8 @@ class Intake:
         items = self._begin()
         self._defined(now, items)
         self.counts["messages"] += len(raws)
-        self.counts["book_updates"] += said.book_updates
+        if said.books is not None:
+            self.counts["book_updates"] += int((said.books.messages["snapshot"] == 0).sum())
         self.counts["ignored"] += said.ignored
         if said.lead_ns is not None:
             self.clock.observe(now, said.lead_ns)

@@ -18,8 +18,8 @@ import structlog
 from tidemill.schemas.errors import Unavailable
 from tidemill.schemas.events.feed import FeedConnected, FeedDisconnected
 from tidemill.streams.feeds.capture import Recorder, rest_message
+from tidemill.streams.feeds.feed import Command, Instruments, Malformed, Socket, Venue, feed_subject
 from tidemill.streams.feeds.feed import Endpoints as Endpoints
-from tidemill.streams.feeds.feed import Instruments, Malformed, Venue, feed_subject
 from tidemill.streams.feeds.intake import Intake, Item
 from tidemill.streams.feeds.rest import Rest
 from tidemill.streams.feeds.websocket import Acknowledgements, Inbox, Line, Plan
@@ -189,16 +189,18 @@ class LiveFeed:
     # connections
 
     def _plans(self) -> list[Plan]:
-        a_line = self.venue.limits.streams_max // len(self.venue.channels)
-        return [
-            self._plan(self.symbols[at : at + a_line]) for at in range(0, len(self.symbols), a_line)
-        ]
+        plans: list[Plan] = []
+        for socket in self.venue.sockets:
+            a_line = self.venue.limits.streams_max // len(socket.channels)
+            for at in range(0, len(self.symbols), a_line):
+                plans.append(self._plan(socket, self.symbols[at : at + a_line]))
+        return plans
 
-    def _plan(self, symbols: list[str]) -> Plan:
-        def commands(first_id: int) -> list[bytes]:
-            return self.venue.subscriptions(symbols, first_id)
+    def _plan(self, socket: Socket, symbols: list[str]) -> Plan:
+        def commands(first_id: int) -> list[Command]:
+            return self.venue.subscriptions(socket, symbols, first_id)
 
-        return Plan(self.venue.url(self._endpoints.websocket), commands, self.venue.limits)
+        return Plan(self.venue.url(self._endpoints.websocket, socket), commands, self.venue.limits)
 
     def _line(self, plan: Plan) -> Line:
         return Line(

@@ -17,7 +17,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
 
 from tidemill.schemas.errors import Unavailable
-from tidemill.streams.feeds.feed import Limits
+from tidemill.streams.feeds.feed import Command, Limits
 
 BACKOFF_S_MIN, BACKOFF_S_MAX = 0.25, 30.0
 STEADY_S = 60.0
@@ -107,7 +107,7 @@ class Plan:
     """What one line connects to. `commands` gives the subscriptions, ids from its argument on."""
 
     url: str
-    commands: Callable[[int], list[bytes]]
+    commands: Callable[[int], list[Command]]
     limits: Limits
 
 
@@ -239,7 +239,7 @@ class Line:
             for number, command in enumerate(commands):
                 if number:
                     await asyncio.sleep(1 / self._plan.limits.commands_per_s)
-                await socket.send(command, text=True)
+                await socket.send(command.payload, text=True)
             await self._acknowledgements.all_of(first, len(commands))
         except ConnectionClosed:
             return  # the reader says why

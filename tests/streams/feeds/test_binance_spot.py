@@ -242,7 +242,9 @@ def test_a_capture_without_definitions_tells_the_pair_by_the_symbol(symbol, base
 
 def test_subscriptions_name_every_channel_in_commands_of_bounded_size():
     symbols = [f"A{i}USDT" for i in range(150)]
-    commands = [orjson.loads(c) for c in VENUE.subscriptions(symbols, first_id=5)]
+    commands = [
+        orjson.loads(c.payload) for c in VENUE.subscriptions(VENUE.sockets[0], symbols, first_id=5)
+    ]
     assert [c["id"] for c in commands] == [5, 6]
     streams = [stream for c in commands for stream in c["params"]]
     assert len(streams) == 300 and streams[:2] == ["a0usdt@trade", "a0usdt@bookTicker"]

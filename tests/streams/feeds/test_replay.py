@@ -323,4 +323,4 @@ def test_digest_of_the_real_captures_is_the_one_that_is_known(real):
     assert digest == KNOWN, "the bytes of replays changed: every log made from them differs"
 
 
-KNOWN = "2dcf8d41e4b2e6efcd5182ac3665c3dbf1f80c75ec00705f1f15ffb9a3e0bab4"
+KNOWN = "600bf63f76058d4054f4be2de9985369823eb8847ece193727254b04ff6d437c"
