@@ -27,12 +27,20 @@ class Report:
 
     path: Path
     lines: list[Line] = field(default_factory=list)
+    under: str = ""
 
     def add(self, line: Line) -> None:
         """Add a line."""
         self.lines.append(line)
         with self.path.open("ab") as file:
             file.write(orjson.dumps(asdict(line)) + b"\n")
+
+    def load(self, offered_per_s: int, rows: int, seconds: float) -> None:
+        """Say what the load was: rows that arrived, the times of recovery counted in."""
+        self.under = (
+            f"\n\n{offered_per_s:,} trades/s were offered; {rows:,} arrived in {seconds:,.0f} s, "
+            f"recoveries included: {rows / seconds:,.0f}/s"
+        )
 
     def table(self) -> str:
         """Return the lines as Markdown."""
@@ -42,4 +50,4 @@ class Report:
             for line in self.lines
         ]
         head = ["| wave | killed -9 | at | in flight | flows again after s |", "|-:|-|-|-|-:|"]
-        return "\n".join([*head, *rows])
+        return "\n".join([*head, *rows]) + self.under

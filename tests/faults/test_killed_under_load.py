@@ -58,6 +58,7 @@ async def test_kill_9_of_each_process_and_server_under_load_changes_nothing(
     async with observer_on(engine.data_dir) as observer:
         campaign = Campaign(engine, observer, report)
         await observer.flowing(await campaign.mark(), START_S)
+        began, rows = time.monotonic(), await loaded(observer)
         await (kill_each_once if FORM == "brief" else kill_at_every_point)(campaign)
         await campaign.venue("exchange-binance")
         await campaign.venue("exchange-binance_us")
@@ -66,6 +67,7 @@ async def test_kill_9_of_each_process_and_server_under_load_changes_nothing(
         await campaign.live()
         await observer.busy()
         before = await campaign.mark()
+        report.load(RATE, await loaded(observer) - rows, time.monotonic() - began)
     killed = await kill_the_supervisor(engine)
     async with observer_on(engine.data_dir) as observer:
         seconds = await observer.flowing(before, FLOW_S) - killed
@@ -73,6 +75,12 @@ async def test_kill_9_of_each_process_and_server_under_load_changes_nothing(
         await assert_that_no_trade_of_the_load_is_missing(observer)
     await engine.stop()
     await assert_that_everything_is_equal(engine, before)
+
+
+async def loaded(observer: Observer) -> int:
+    """How many trades of the load are in their table."""
+    rows = await observer.query("SELECT count() FROM trades__v1 WHERE venue = 'LOAD'")
+    return int(rows[0][0])
 
 
 async def kill_each_once(campaign: Campaign) -> None:
