@@ -39,3 +39,94 @@ class BarFlag(IntFlag):
     LATE = 2  # revised after it had closed, by a late trade
     PARTIAL = 4  # the feed began inside its interval
     STALE = 8  # closed while its feed was stale
+
+
+class BookState(IntEnum):
+    """Whether a book is proven to be the venue's."""
+
+    SYNCHRONIZING = 0  # no whole snapshot yet
+    VALID = 1  # a snapshot and every change after it
+    INVALID = 2  # not since a gap, or while its feed is silent
+
+
+class BookFlag(IntFlag):
+    """What is to be known of one book besides its state (uint16)."""
+
+    NONE = 0
+    CROSSED = 1  # its best bid is not below its best ask
+    TRUNCATED = 2  # it has had more levels than are kept: the worst are missing
+    STALE = 4  # its feed has been silent for more than 5 s
+    OVERFLOW = 8  # a sum would leave 128 bits: depths and volumes are 0
+
+
+class SpreadQuality(IntEnum):
+    """How narrow a spread is, by its part of the mid price."""
+
+    NONE = 0  # no bid or no ask
+    EXCELLENT = 1  # below 0.05 %
+    GOOD = 2  # below 0.1 %
+    FAIR = 3  # below 0.3 %
+    POOR = 4
+
+
+class Signal(IntEnum):
+    """What an observation is for."""
+
+    NEUTRAL = 0
+    BUY = 1
+    SELL = 2
+
+
+class FundingSignal(IntEnum):
+    """What a funding rate says of those who pay it."""
+
+    NEUTRAL = 0
+    BULLISH = 1  # above 0.01 %
+    BEARISH = 2  # below -0.01 %
+    EXTREME_LONGS = 3  # above 0.1 %: overheated longs
+    EXTREME_SHORTS = 4  # below -0.1 %: overheated shorts
+
+
+class InterestSignal(IntEnum):
+    """What open interest and price together say, both over 24 hours."""
+
+    NEUTRAL = 0
+    BULLISH = 1  # both up
+    BEARISH = 2  # open interest up, price down
+    SHORT_SQUEEZE = 3  # open interest down, price up
+    LONG_LIQUIDATION = 4  # both down
+
+
+class DerivativeFlag(IntFlag):
+    """What is to be known of one derivative's numbers (uint16)."""
+
+    NONE = 0
+    PARTIAL_24H = 1  # seen for less than 23 hours: no change of open interest and price
+    PARTIAL_7D = 2  # seen for less than 7 days: the average is over less
+    ALERT = 4  # open interest changed by over 15 %, or was traded over 3 times, in 24 hours
+    GAP = 8  # trades of the last 24 hours are missing in the volume
+
+
+class Legs(IntEnum):
+    """What is bought and what is sold in an opportunity."""
+
+    SPOT = 0
+    PERPETUAL = 1
+    BASIS = 2  # one of each: a hedge that pays or earns funding until both are closed
+
+
+class OpportunityStatus(IntEnum):
+    """Where an opportunity is in its life."""
+
+    CLOSED = 0
+    OPENED = 1
+    CHANGED = 2
+
+
+class OpportunityFlag(IntFlag):
+    """What is to be known of one opportunity (uint16)."""
+
+    NONE = 0
+    FEES_UNKNOWN = 1  # no fact says a leg's fee: it counts as 0, and `net` is an upper bound
+    QUOTED = 2  # a leg is known by its best quote only
+    BOUNDED = 4  # the end of the known levels was reached: there may be more

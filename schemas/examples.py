@@ -6,7 +6,22 @@ They are part of the golden corpus: never edit one, add another.
 from typing import Any
 
 from tidemill.schemas import frame
-from tidemill.schemas.enums import AggressorSide, BarFlag, OrderSide, RecordFlag
+from tidemill.schemas.enums import (
+    AggressorSide,
+    BarFlag,
+    BookFlag,
+    BookState,
+    DerivativeFlag,
+    FundingSignal,
+    InterestSignal,
+    Legs,
+    OpportunityFlag,
+    OpportunityStatus,
+    OrderSide,
+    RecordFlag,
+    Signal,
+    SpreadQuality,
+)
 from tidemill.schemas.events.archive import RangeSealed, TrimAnnounced
 from tidemill.schemas.events.control import CodeDeployed, DeadLetterSkipped
 from tidemill.schemas.events.dead_letter import DeadLetter
@@ -25,6 +40,7 @@ from tidemill.schemas.events.feed import (
     TradeGapFilled,
     TradeGapSuspected,
 )
+from tidemill.schemas.events.fees import FeesDefined
 from tidemill.schemas.events.instrument import InstrumentDefined, InstrumentDefinedV1
 from tidemill.schemas.frame import INT64_NULL, FieldType, Frame, Kind
 from tidemill.schemas.kinds import KINDS
@@ -39,7 +55,7 @@ _BTC: dict[str, Any] = {"venue": "BINANCE", "symbol": "BTCUSDT"}
 
 SEQUENCE = 4_095
 """The writer's sequence of every example frame and event."""
-EXPONENTS = {"time": (0, 0), "status": (0, 0), "price": (-10, -8)}
+EXPONENTS = {"time": (0, 0), "status": (0, 0), "price": (-10, -8), "opportunity": (-10, -8)}
 """Exponents (price, quantity) of example frames that do not have -8 and -8."""
 
 ROWS: dict[str, list[Row]] = {
@@ -125,6 +141,76 @@ ROWS: dict[str, list[Row]] = {
             "flags": BarFlag.PARTIAL,
         },
     ],
+    "book_metrics": [
+        {
+            **_AT, "ts": TS + 500 * _MS, "ts_event": TS + 480 * _MS, "ts_recv": TS + 482 * _MS,
+            "last_update_id": 49_000_000_019, "bid_price": 61_837_62_000_000,
+            "bid_quantity": 150_000_000, "ask_price": 61_837_63_000_000, "ask_quantity": 4_321,
+            "spread": 1_000_000, "spread_ratio": 161, "bid_depth_1": 1 << 70,
+            "ask_depth_1": 1 << 69, "bid_depth_5": 1 << 71, "ask_depth_5": 1 << 70,
+            "bid_volume_1": 3_000_000_000, "ask_volume_1": 1_000_000_000,
+            "imbalance": 500_000_000, "bid_wall_price": 61_500_00_000_000,
+            "bid_wall_quantity": 900_000_000, "confidence": 750_000_000, "bid_levels": 5_000,
+            "ask_levels": 4_990, "bid_walls": 3, "liquidity_score": 61,
+            "state": BookState.VALID, "spread_quality": SpreadQuality.EXCELLENT,
+            "signal": Signal.BUY, "flags": BookFlag.TRUNCATED,
+        },
+        {
+            **_AT, "ts": TS + 700 * _MS, "ts_event": TS + 480 * _MS, "ts_recv": TS + 482 * _MS,
+            "last_update_id": 49_000_000_019, "state": BookState.INVALID, "flags": BookFlag.STALE,
+        },
+    ],
+    "book_level": [
+        {
+            **_AT, "ts": TS + 500 * _MS, "last_update_id": 49_000_000_019,
+            "price": 61_837_62_000_000, "quantity": 150_000_000, "side": OrderSide.BUY,
+            "flags": BookFlag.NONE,
+        },
+        {
+            **_AT, "ts": TS + 500 * _MS, "last_update_id": 49_000_000_019,
+            "price": 61_838_00_000_000, "quantity": 77_000_000, "level": 1,
+            "side": OrderSide.SELL, "flags": BookFlag.TRUNCATED,
+        },
+    ],
+    "book_snapshot": [
+        {
+            **_AT, "ts": TS + 22 * _MS, "last_update_id": 49_000_000_019,
+            "price": 61_000_00_000_000, "quantity": 1, "level": 4_999, "side": OrderSide.BUY,
+            "flags": BookFlag.NONE,
+        },
+        {**_AT, "ts": TS + 22 * _MS, "last_update_id": 49_000_000_020},
+    ],
+    "derivative_metrics": [
+        {
+            **_AT, "ts": TS + 500 * _MS, "ts_event": TS + 21 * _MS, "ts_recv": TS + 23 * _MS,
+            "mark_price": 61_840_12_345_678, "index_price": 61_839_00_000_000,
+            "basis": 1_12_345_678, "basis_ratio": 18_167, "funding_rate": -100_000_000,
+            "funding_annualized": -109_500_000_000, "funding_24h": -90_000_000,
+            "funding_7d": 20_000_000, "next_funding_time": TS + 28_800_000 * _MS,
+            "funding_interval_s": 28_800, "open_interest": 8_123_456_000_000,
+            "open_interest_change": -1_000_000_000_000,
+            "open_interest_change_ratio": -109_609_149, "last_price": 61_841_00_000_000,
+            "price_change": -2_000_00_000_000, "price_change_ratio": -31_327_830,
+            "volume": 1 << 70, "fields": 0b111111, "funding_signal": FundingSignal.BEARISH,
+            "interest_signal": InterestSignal.LONG_LIQUIDATION,
+            "flags": DerivativeFlag.PARTIAL_7D,
+        },
+    ],
+    "opportunity": [
+        {
+            **_AT, "ts": TS + 500 * _MS, "ts_opened": TS + 200 * _MS, "opened_r": 4_700,
+            "opened_i": 1, "changes": 2, "buy_price": 618_376_300_000_000,
+            "sell_price": 619_999_900_000_000, "quantity": 150_000_000,
+            "buy_notional": 92_756_445_000 * 10**12, "sell_notional": 92_999_985_000 * 10**12,
+            "buy_fee": 92_756_445 * 10**12, "sell_fee": 92_999_985 * 10**12,
+            "gross": 243_540_000 * 10**12, "net": 57_783_570 * 10**12,
+            "spread_ratio": 2_625_585, "gross_ratio": 2_625_585, "net_ratio": 622_960,
+            "buy_fee_ppm": 1_000, "sell_fee_ppm": 1_000, "buy_venue": "BINANCE",
+            "buy_symbol": "BTCUSDT", "sell_venue": "BYBIT", "sell_symbol": "BTCUSDT-SPOT",
+            "venues": 3, "legs": Legs.SPOT, "status": OpportunityStatus.CHANGED,
+            "flags": OpportunityFlag.BOUNDED,
+        },
+    ],
 }  # fmt: skip
 """Raw values of one frame of every kind; fields left out are zero."""
 
@@ -190,6 +276,9 @@ EVENTS: dict[str, Event] = {
             file_sha256="a0" * 32, chain="b1" * 32, previous="c2" * 32,
         ),
         TrimAnnounced(sequence=SEQUENCE, log="5f" * 16, r1=4_711),
+        FeesDefined(
+            sequence=SEQUENCE, venue="BINANCE", product="SPOT", taker_ppm=1_000, maker_ppm=-50
+        ),
     )
 }  # fmt: skip
 """One event of every type, by tag."""
@@ -203,6 +292,7 @@ _RANGES: dict[FieldType, tuple[int | str, int | str]] = {
     "int64": (-(2**63), 2**63 - 1),
     "int128": (-(2**127), 2**127 - 1),
     "char16": ("", "X" * 16),
+    "char48": ("", "X" * 48),
 }
 
 

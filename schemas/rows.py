@@ -38,7 +38,7 @@ def _put(records: NDArray[np.void], index: int, field: Field, value: Any) -> Non
     if field.type == "int128":
         records[f"{field.name}_lo"][index] = value & _MASK
         records[f"{field.name}_hi"][index] = value >> _WORD
-    elif field.type == "char16":
+    elif field.type.startswith("char"):
         text = value.encode("ascii")
         if len(text) > records.dtype[field.name].itemsize:
             raise ValueError(f"{field.name} {value!r} is too long")
@@ -58,7 +58,7 @@ def _column(records: NDArray[np.void], field: Field) -> list[Any]:
         lows, highs = records[f"{field.name}_lo"].tolist(), records[f"{field.name}_hi"].tolist()
         return [(high << _WORD) + low for low, high in zip(lows, highs, strict=True)]
     values: list[Any] = records[field.name].tolist()
-    if field.type == "char16":
+    if field.type.startswith("char"):
         return [value.decode("ascii", "replace") for value in values]
     return values
 

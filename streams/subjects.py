@@ -6,7 +6,7 @@
     time                                   the clock
     cmd.<account>.<verb>  ctl.<what>.<graph>   commands; configuration
     bars.<spec>.<VENUE>.<SYMBOL>.<pp>      derived frames, and so for the other plurals below
-    prices.<spec>.ALL.<BASE/QUOTE>.<pp>
+    prices.<spec>.ALL.<BASE/QUOTE>.<pp>    over venues; and so arbitrage.<spec>
     feeds.<what>.<VENUE>.<PRODUCT>.all     derived events of a feed
     dlq.<processor>.<pp>   ckpt.<graph>.<pp>
 
@@ -20,9 +20,30 @@ from tidemill.schemas.identifiers import ALL, PARTITIONS, partition_token, token
 
 LOG_SUBJECTS = ("md.>", "cmd.>", "ctl.>", "ctx.>", "exec.>", "time")
 """Subjects of the stream LOG: facts from outside."""
-OUT_SUBJECTS = ("bars.>", "prices.>", "feeds.>", "dlq.>", "ckpt.>")
+OUT_SUBJECTS = (
+    "bars.>",
+    "prices.>",
+    "books.>",
+    "levels.>",
+    "snapshots.>",
+    "derivatives.>",
+    "arbitrage.>",
+    "feeds.>",
+    "dlq.>",
+    "ckpt.>",
+)
 """Subjects of the stream OUT: what processors derived, with their checkpoints."""
-DERIVED = {"bars": "bar", "prices": "price", "feeds": "feed", "dlq": "dead_letter"}
+DERIVED = {
+    "bars": "bar",
+    "prices": "price",
+    "books": "book_metrics",
+    "levels": "book_level",
+    "snapshots": "book_snapshot",
+    "derivatives": "derivative_metrics",
+    "arbitrage": "opportunity",
+    "feeds": "feed",
+    "dlq": "dead_letter",
+}
 """First token of a derived subject to the kind of its records."""
 
 

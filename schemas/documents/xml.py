@@ -80,10 +80,11 @@ def _add_types(types: ET.Element, kinds: list[Kind]) -> None:
         types, "optionalTimestamp", "int64", presence="optional", nullValue=str(INT64_NULL),
         description=_UNIT_TYPES["ns"][1],
     )  # fmt: skip
-    _type(
-        types, "char16", "char", length="16", characterEncoding="ASCII",
-        description="text, filled up with zeros",
-    )  # fmt: skip
+    for length in ("16", "48"):
+        _type(
+            types, f"char{length}", "char", length=length, characterEncoding="ASCII",
+            description="text, filled up with zeros",
+        )  # fmt: skip
     used = {field.enum: field.type for kind in kinds for field in kind.fields if field.enum}
     for name, encoding in sorted(used.items()):
         _enumeration(types, getattr(enums, name), encoding)

@@ -19,6 +19,7 @@ from tidemill.schemas.events.feed import (
     TradeGapFilled,
     TradeGapSuspected,
 )
+from tidemill.schemas.events.fees import FeesDefined
 from tidemill.schemas.events.instrument import InstrumentDefined, InstrumentDefinedV1
 
 EVENTS: dict[str, type[Event]] = {
@@ -34,6 +35,7 @@ EVENTS: dict[str, type[Event]] = {
         FeedConnected,
         FeedDisconnected,
         FeedStale,
+        FeesDefined,
         InstrumentDefined,
         InstrumentDefinedV1,
         RangeSealed,

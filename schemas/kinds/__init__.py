@@ -4,8 +4,12 @@ from tidemill.schemas import frame
 from tidemill.schemas.frame import Frame, Kind
 from tidemill.schemas.kinds.bar import BAR
 from tidemill.schemas.kinds.book import BOOK
+from tidemill.schemas.kinds.book_level import BOOK_LEVEL, BOOK_SNAPSHOT
+from tidemill.schemas.kinds.book_metrics import BOOK_METRICS
 from tidemill.schemas.kinds.derivative import DERIVATIVE
+from tidemill.schemas.kinds.derivative_metrics import DERIVATIVE_METRICS
 from tidemill.schemas.kinds.liquidation import LIQUIDATION
+from tidemill.schemas.kinds.opportunity import OPPORTUNITY
 from tidemill.schemas.kinds.price import PRICE
 from tidemill.schemas.kinds.quote import QUOTE
 from tidemill.schemas.kinds.status import STATUS
@@ -15,7 +19,23 @@ from tidemill.schemas.kinds.venue_bar import VENUE_BAR
 
 KINDS: dict[str, Kind] = {
     kind.name: kind
-    for kind in (TRADE, QUOTE, STATUS, TIME, BAR, BOOK, DERIVATIVE, LIQUIDATION, PRICE, VENUE_BAR)
+    for kind in (
+        TRADE,
+        QUOTE,
+        STATUS,
+        TIME,
+        BAR,
+        BOOK,
+        DERIVATIVE,
+        LIQUIDATION,
+        PRICE,
+        VENUE_BAR,
+        BOOK_METRICS,
+        BOOK_LEVEL,
+        BOOK_SNAPSHOT,
+        DERIVATIVE_METRICS,
+        OPPORTUNITY,
+    )
 }
 BY_TEMPLATE: dict[int, Kind] = {kind.template_id: kind for kind in KINDS.values()}
 

@@ -34,7 +34,7 @@ def _type(field: Field) -> Any:
         return DECIMAL
     if field.unit == "ns":
         return TIME
-    if _names(field) or field.type == "char16":
+    if _names(field) or field.type.startswith("char"):
         return NAME
     return pa.from_numpy_dtype(np.dtype(field.type))
 
@@ -99,7 +99,7 @@ def _column(field: Field, records: Array, frames: Sequence[Frame], counts: Array
     names = _names(field)
     if names:
         return _named(values, names)
-    if field.type == "char16":
+    if field.type.startswith("char"):
         return pa.array([v.decode("ascii", "replace") for v in values.tolist()]).dictionary_encode()
     return pa.array(values, mask=null)
 
