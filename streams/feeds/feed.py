@@ -193,6 +193,7 @@ BOOK_MESSAGE = np.dtype(
         ("first_id", "<i8"),  # first book update id that the message covers
         ("last_id", "<i8"),  # last one
         ("previous_id", "<i8"),  # a change applies iff this is the book's last id; -1 in snapshots
+        # UNCHAINED: it names none; only its checksum, after it was applied, proves it
         ("checksum", "<i8"),  # the venue's, of the book after the message; NO_CHECKSUM without one
         ("start", "<i8"),  # first of its levels
         ("count", "<i8"),
@@ -202,6 +203,8 @@ BOOK_MESSAGE = np.dtype(
 )
 BOOK_LEVEL = np.dtype([("price", "<i8"), ("quantity", "<i8"), ("side", "u1")])
 NO_CHECKSUM = -(1 << 63)
+UNCHAINED = -2
+"""The previous id of a change that names none, as OKX's before 2023; its last id is its time."""
 
 
 class BookMessages(NamedTuple):
