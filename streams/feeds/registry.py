@@ -2,11 +2,15 @@
 
 from tidemill.streams.feeds.binance_spot import BinanceSpot
 from tidemill.streams.feeds.feed import Endpoints, Venue
+from tidemill.streams.feeds.okx import SOCKETS as OKX_PRODUCTS
+from tidemill.streams.feeds.okx import Okx
 
-VENUES: dict[tuple[str, str], Venue] = {
-    (venue.venue, venue.product): venue
-    for venue in (BinanceSpot("BINANCE"), BinanceSpot("BINANCE_US", "binance.us"))
-}
+_VENUES: tuple[Venue, ...] = (
+    BinanceSpot("BINANCE"),
+    BinanceSpot("BINANCE_US", "binance.us"),
+    *map(Okx, OKX_PRODUCTS),
+)
+VENUES: dict[tuple[str, str], Venue] = {(venue.venue, venue.product): venue for venue in _VENUES}
 
 ENDPOINTS: dict[tuple[str, str], Endpoints] = {k: v.endpoints for k, v in VENUES.items()}
 """Where the venues themselves are."""
