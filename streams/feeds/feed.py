@@ -99,10 +99,15 @@ class Limits(NamedTuple):
 
 
 class Instrument:
-    """One instrument of a feed as its definition says it is now, and where its facts travel."""
+    """One instrument of a feed as its definition says it is now, and where its facts travel.
+
+    `trade_channel` is the venue's channel that its trades come from, once heard: where a venue has
+    several, the ids of one do not continue those of another.
+    """
 
     def __init__(self, index: int, definition: InstrumentDefined) -> None:
         self.index = index
+        self.trade_channel = ""
         self.define(definition)
 
     def define(self, definition: InstrumentDefined) -> None:
