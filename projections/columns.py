@@ -3,15 +3,26 @@
 from enum import IntEnum
 from typing import Literal, NamedTuple
 
-from tidemill.schemas.enums import AggressorSide
+from tidemill.schemas.enums import AggressorSide, OrderSide
 
 ColumnType = Literal[
-    "int8", "uint8", "uint16", "uint32", "uint64", "decimal", "time", "time_or_null", "text", "enum"
+    "int8",
+    "int64",
+    "uint8",
+    "uint16",
+    "uint32",
+    "uint64",
+    "decimal",
+    "time",
+    "time_or_null",
+    "text",
+    "enum",
 ]
 Source = Literal["record", "position", "subject"]
 
 _CLICKHOUSE = {
     "int8": "Int8",
+    "int64": "Int64",
     "uint8": "UInt8",
     "uint16": "UInt16",
     "uint32": "UInt32",
@@ -26,7 +37,8 @@ _CLICKHOUSE = {
 class Column(NamedTuple):
     """One column. `field` is the record's field, the position's part, or the subject's token.
 
-    A decimal is scaled by the exponent that its field's unit names; times are ns UTC.
+    A decimal is scaled by the exponent that its field's unit names, or by `exponent` where that is
+    always the same; times are ns UTC.
     """
 
     name: str
@@ -34,6 +46,7 @@ class Column(NamedTuple):
     source: Source = "record"
     field: str = ""
     enum: type[IntEnum] | None = None
+    exponent: int | None = None
 
     @property
     def origin(self) -> str:
@@ -58,11 +71,12 @@ POSITION = (
 SYMBOL = Column("symbol", "text", "subject")
 VENUE = Column("venue", "text", "subject")
 AGGRESSOR_SIDE = Column("aggressor_side", "enum", enum=AggressorSide)
+SIDE = Column("side", "enum", enum=OrderSide)
 
 
-def decimal(name: str) -> Column:
-    """An exact number, from the field of the same name."""
-    return Column(name, "decimal")
+def decimal(name: str, exponent: int | None = None) -> Column:
+    """An exact number, from the field of the same name; `exponent` where it has no unit."""
+    return Column(name, "decimal", exponent=exponent)
 
 
 def time(name: str) -> Column:
@@ -75,9 +89,9 @@ def text(name: str) -> Column:
     return Column(name, "text")
 
 
-def integer(name: str) -> Column:
-    """A small signed integer, from the field of the same name."""
-    return Column(name, "int8")
+def integer(name: str, bits: Literal[8, 64] = 8) -> Column:
+    """A signed integer, from the field of the same name."""
+    return Column(name, "int8" if bits == 8 else "int64")
 
 
 def uint(name: str, bits: Literal[8, 16, 32, 64]) -> Column:

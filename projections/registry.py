@@ -1,11 +1,18 @@
 """Every table there is: one line each version, the older ones first."""
 
 from tidemill.projections.clickhouse.bars import BARS
+from tidemill.projections.clickhouse.book_levels import BOOK_LEVELS
+from tidemill.projections.clickhouse.derivatives import DERIVATIVES
+from tidemill.projections.clickhouse.feed_events import FEED_EVENTS
+from tidemill.projections.clickhouse.feed_states import FEED_STATES
+from tidemill.projections.clickhouse.liquidations import LIQUIDATIONS
 from tidemill.projections.clickhouse.prices import PRICES
 from tidemill.projections.clickhouse.quotes import QUOTES
 from tidemill.projections.clickhouse.times import TIMES
 from tidemill.projections.clickhouse.trades import TRADES
+from tidemill.projections.clickhouse.venue_bars import VENUE_BARS
 from tidemill.projections.postgres.instruments import INSTRUMENTS
+from tidemill.projections.postgres.instruments_v2 import INSTRUMENTS_V2
 from tidemill.projections.postgres.latest_bars import LATEST_BARS
 from tidemill.projections.postgres.latest_prices import LATEST_PRICES
 from tidemill.projections.postgres.latest_quotes import LATEST_QUOTES
@@ -18,7 +25,14 @@ VERSIONS: tuple[Table, ...] = (
     BARS,
     PRICES,
     TIMES,
+    BOOK_LEVELS,
+    DERIVATIVES,
+    LIQUIDATIONS,
+    VENUE_BARS,
+    FEED_EVENTS,
+    FEED_STATES,
     INSTRUMENTS,
+    INSTRUMENTS_V2,
     LATEST_TRADES,
     LATEST_QUOTES,
     LATEST_BARS,

@@ -14,11 +14,12 @@ from tidemill.projections.columns import Column
 from tidemill.projections.table import Table
 from tidemill.schemas import exact
 from tidemill.schemas.errors import Unreadable
-from tidemill.schemas.events import Event
+from tidemill.schemas.events import Derived, Event
 from tidemill.schemas.frame import Frame, Kind
 from tidemill.streams.subjects import Subject
 
 Array = NDArray[Any]
+_LEAST, _MOST = -(2**63), 2**63 - 1
 EXACT = Context(prec=100, traps=[Inexact])
 """Decimal arithmetic that never rounds (the default context keeps 28 digits)."""
 
@@ -173,7 +174,7 @@ def build(table: Table, pieces: Sequence[Piece]) -> Rows:
         elif column.source == "subject":
             columns[column.name] = _subject(column, pieces, counts)
         elif column.kind == "decimal":
-            columns[column.name] = _decimal(column.origin, records, frames, counts)
+            columns[column.name] = _decimal(column, records, frames, counts)
         elif column.kind == "text":
             columns[column.name] = _names(records[column.origin])
         else:
@@ -182,25 +183,39 @@ def build(table: Table, pieces: Sequence[Piece]) -> Rows:
 
 
 def build_of_events(table: Table, events: Sequence[tuple[int, Event]]) -> Rows:
-    """Return a row for each (r, event), low-rate JSON events; (_r, _i, _n) is (r, 0, 0)."""
+    """Return a row for each (r, event), low-rate JSON events.
+
+    Of a fact (_r, _i, _n) is (r, 0, 0); of a derived event it is what that carries.
+    """
+    fields = [table.fields(event) if table.fields else vars(event) for _, event in events]
+    positions = [
+        (event.at_r, event.at_i, event.n) if isinstance(event, Derived) else (r, 0, 0)
+        for r, event in events
+    ]
     columns: dict[str, Array | Text] = {}
     for column in table.columns:
-        values = [getattr(event, column.origin, None) for _, event in events]
-        match column.kind:
-            case _ if column.source == "position":
-                of_r = [r if column.name == "_r" else 0 for r, _ in events]
-                columns[column.name] = np.array(of_r, f"<u{8 if column.name == '_r' else 4}")
-            case "text":
-                columns[column.name] = text_of([str(value).encode() for value in values])
-            case "decimal":
-                columns[column.name] = exact.from_ints([_at_scale(str(v)) for v in values])
-            case "int8":
-                columns[column.name] = np.array(values, np.int8)
-            case "time":
-                columns[column.name] = np.array(values, np.int64)
-            case _:
-                raise ValueError(f"{table.name}.{column.name}: no {column.kind} from events")
+        if column.source == "position":
+            at = ("_r", "_i", "_n").index(column.name)
+            values: list[Any] = [position[at] for position in positions]
+        else:
+            values = [of_one[column.origin] for of_one in fields]
+        columns[column.name] = _of_values(column, values)
     return Rows(len(events), columns)
+
+
+def _of_values(column: Column, values: list[Any]) -> Array | Text:
+    match column.kind:
+        case "text":
+            return text_of([str(value).encode() for value in values])
+        case "decimal":
+            return exact.from_ints([_at_scale(str(value)) for value in values])
+        case "time" | "time_or_null" | "int64":
+            # A number beyond is kept as the end that it is nearest to: its event still has a row.
+            return np.array([min(max(value, _LEAST), _MOST) for value in values], np.int64)
+        case "enum":
+            raise ValueError(f"{column.name}: no {column.kind} from events")
+        case _:
+            return np.array(values, column.kind)
 
 
 def _at_scale(text: str) -> int:
@@ -261,8 +276,13 @@ def _names(field: Array) -> Text:
     return Text(codes.astype(np.uint32), tuple(values.tolist()))
 
 
-def _decimal(name: str, records: Array, frames: Sequence[Frame], counts: Array) -> NDArray[np.void]:
+def _decimal(
+    column: Column, records: Array, frames: Sequence[Frame], counts: Array
+) -> NDArray[np.void]:
     """Scale a field by the exponents of the frames; few different ones, so a call for each."""
+    name = column.origin
+    if column.exponent is not None:
+        return exact.scaled_field(records, name, column.exponent)
     exponents = np.array([_exponent(frame, name) for frame in frames])
     if (exponents == exponents[0]).all():
         return exact.scaled_field(records, name, int(exponents[0]))

@@ -1,9 +1,10 @@
 """What a table is: a name and version, what it reads, its columns, and its SQL beside it."""
 
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from tidemill.projections.columns import Column
 from tidemill.schemas.events import Event
@@ -22,6 +23,7 @@ class Table:
     that stream. Of each `key` the row that is greatest by `newest` counts as the table's state.
     `conflated` says that only the newest message of each subject matters. `sql` is its migration.
     `linger_s` is how long its rows wait for company, where that is not as for other tables.
+    `fields` gives what a JSON event's columns are filled from, where that is not its own fields.
     `instance` counts how often this version was made: a rebuild makes the next one beside it.
     """
 
@@ -39,6 +41,7 @@ class Table:
     newest: tuple[str, ...] = ("_r", "_i", "_n")
     conflated: bool = False
     linger_s: float | None = None
+    fields: Callable[[Any], Mapping[str, Any]] | None = None
     instance: int = 1
 
     @property

@@ -25,6 +25,7 @@ _ADDITIONAL_KEYS_AND_NEW_DICTIONARY = (1 << 9) | (1 << 10)
 _CODES = ("<u1", "<u2", "<u4")
 _NUMPY: dict[str, Any] = {
     "int8": "i1",
+    "int64": "<i8",
     "uint8": "<u1",
     "uint16": "<u2",
     "uint32": "<u4",

@@ -13,6 +13,7 @@ from tidemill.schemas.kinds.quote import TS_NONE
 
 _INTEGERS = {
     "int8": "i1",
+    "int64": "<i8",
     "uint8": "<u1",
     "uint16": "<u2",
     "uint32": "<u4",

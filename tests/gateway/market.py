@@ -146,7 +146,8 @@ async def fill(stores: Stores) -> None:
     for r, r_to, symbol, venue, base, status, tick in _INSTRUMENTS:
         await stores.pool.execute(
             f"INSERT INTO {TABLES['instruments'].physical} VALUES ($1, 0, 0, $3, $4, 'SPOT', $5,"
-            f" 'USDT', $6, -8, -8, {tick}, 0.00001, 5, $7, 'VENUE', $2)",
+            f" 'USDT', $6, -8, -8, {tick}, 0.00001, 5, $7, 'VENUE',"
+            " 'SPOT', '', 0, '', 1, 0, 0, 0, $2)",
             *(r, r_to, symbol, venue, base, status, T_NS),
         )
     for name in TABLES:

@@ -6,15 +6,31 @@ from decimal import Decimal
 import numpy as np
 import orjson
 
+from tidemill.schemas.enums import OrderSide, RecordFlag
+from tidemill.schemas.events import Event
 from tidemill.schemas.events import encode as encode_event
+from tidemill.schemas.events.feed import (
+    BookGapDetected,
+    BookResynced,
+    ChecksumMismatch,
+    ClockSkew,
+    FeedConnected,
+    FeedStale,
+    TradeGapDetected,
+    TradeGapSuspected,
+)
 from tidemill.schemas.events.instrument import InstrumentDefined
 from tidemill.schemas.frame import encode
 from tidemill.schemas.identifiers import ALL, PARTITIONS, pair, partition
 from tidemill.schemas.kinds.bar import BAR
+from tidemill.schemas.kinds.book import BOOK
+from tidemill.schemas.kinds.derivative import DERIVATIVE
+from tidemill.schemas.kinds.liquidation import LIQUIDATION
 from tidemill.schemas.kinds.price import PRICE
 from tidemill.schemas.kinds.quote import QUOTE
 from tidemill.schemas.kinds.time import TIME
 from tidemill.schemas.kinds.trade import TRADE
+from tidemill.schemas.kinds.venue_bar import VENUE_BAR
 from tidemill.streams import subjects
 from tidemill.streams.log import Checkpoint, Log
 from tidemill.streams.memory import MemoryLog
@@ -89,6 +105,97 @@ def instrument(index: int, tick_size: str = "0.01") -> tuple[str, bytes]:
     return subject, encode_event(event)
 
 
+def _subject(kind: str, index: int) -> str:
+    base, quote, venue = INSTRUMENTS[index % 3]
+    return subjects.md(kind, venue, base + quote, partition(pair(base, quote)))
+
+
+def book(index: int, count: int = 9) -> tuple[str, bytes]:
+    """A frame of one message of a book: each fourth a snapshot, the others changes."""
+    random = np.random.default_rng(20_000 + index)
+    records = BOOK.empty(count)
+    records["ts_event"] = T0_NS + index * 37_000_000
+    records["ts_recv"] = records["ts_event"] + 2_000_001
+    records["first_update_id"], records["last_update_id"] = index * 10, index * 10 + 9
+    records["price"] = random.integers(1, 10**12, count)
+    records["quantity"] = np.where(random.random(count) < 0.3, 0, random.integers(1, 10**12, count))
+    records["side"] = random.integers(1, 3, count)
+    records["flags"] = RecordFlag.SNAPSHOT if index % 4 == 0 else RecordFlag.NONE
+    records["flags"][-1] |= RecordFlag.LAST
+    return _subject("book", index), encode(BOOK, records, index, -2, -8)
+
+
+def derivative(index: int, count: int = 3) -> tuple[str, bytes]:
+    """A frame of what a venue says of a contract: not everything in every record."""
+    random = np.random.default_rng(30_000 + index)
+    records = DERIVATIVE.empty(count)
+    records["ts_event"] = records["ts_recv"] = T0_NS + index * 37_000_000 + np.arange(count)
+    for name in ("mark_price", "index_price", "open_interest"):
+        records[name] = random.integers(1, 10**13, count)
+    records["funding_rate"] = random.integers(-(10**10), 10**10, count)
+    records["next_funding_time"], records["funding_interval_s"] = T0_NS + 8 * 3600 * 10**9, 28_800
+    records["fields"] = random.integers(1, 64, count)
+    return _subject("derivative", index), encode(DERIVATIVE, records, index, -8, -3)
+
+
+def liquidation(index: int) -> tuple[str, bytes]:
+    """A frame of one forced order."""
+    records = LIQUIDATION.empty(1)
+    records["ts_event"] = records["ts_recv"] = T0_NS + index * 37_000_000
+    records["price"], records["quantity"] = 6_000_000 + index, 3 * index + 1
+    records["average_price"], records["filled_quantity"] = 6_000_100, index
+    records["side"], records["flags"] = OrderSide.SELL, RecordFlag.LIQUIDATION
+    return _subject("liquidation", index), encode(LIQUIDATION, records, index, -2, -3)
+
+
+def venue_bar(index: int) -> tuple[str, bytes]:
+    """A frame of one bar that a venue made."""
+    records = VENUE_BAR.empty(1)
+    records["ts_event"] = records["ts_recv"] = T0_NS + index * 37_000_000
+    records["ts_open"], records["interval_s"] = T0_NS - 60 * 10**9, 60
+    for name in ("open", "high", "low", "close"):
+        records[name] = 6_000_000 + index
+    records["volume_lo"], records["quote_volume_lo"], records["quote_volume_hi"] = index, 5, 1
+    records["trade_count"] = index
+    return _subject("venue_bar", index), encode(VENUE_BAR, records, index, -2, -3)
+
+
+def feed_event(index: int) -> tuple[str, bytes]:
+    """What a feed says of itself, of one type after the other."""
+    base, quote, venue = INSTRUMENTS[index % 3]
+    one = {"sequence": index, "venue": venue, "symbol": base + quote, "ts_recv": T0_NS + index}
+    feed = {"sequence": index, "venue": venue, "product": "SPOT", "ts_recv": T0_NS + index}
+    ids = {"expected_id": index * 10 + 10, "received_id": index * 10 + 12}
+    made: tuple[Event, ...] = (
+        FeedConnected.model_validate({**feed, "connection": index}),
+        BookGapDetected.model_validate({**one, **ids, "last_update_id": index, "reason": "GAP"}),
+        BookResynced.model_validate(
+            {**one, "last_update_id": index, "invalid_ns": 2**40, "attempts": 2}
+        ),
+        ChecksumMismatch.model_validate(
+            {**one, "last_update_id": index, "expected": -5, "computed": 7}
+        ),
+        TradeGapDetected.model_validate({**one, "first_id": 3, "last_id": 5}),
+        TradeGapSuspected.model_validate(
+            {**one, "ts_from": T0_NS, "ts_to": T0_NS + 1, "reason": "RECONNECTED"}
+        ),
+        ClockSkew.model_validate({**feed, "offset_ns": -3 * index, "latency_ns": 2**64 - 1}),
+    )
+    event = made[index // 3 % len(made)]
+    if "product" in vars(event):
+        return subjects.md("event", venue, "SPOT", ALL), encode_event(event)
+    return _subject("event", index), encode_event(event)
+
+
+def everything(count: int, start: int = 0) -> Facts:
+    """`facts`, with the other kinds in place of some quotes."""
+    others = (book, derivative, liquidation, venue_bar, feed_event, quotes)
+    return [
+        others[index // 8 % len(others)](index) if index % 8 == 3 else message
+        for index, message in enumerate(facts(count, start), start)
+    ]
+
+
 def facts(count: int, start: int = 0, rows: int = 7) -> Facts:
     """`count` messages as a busy LOG has them: definitions, trades, quotes, time."""
     made: Facts = []
@@ -150,11 +257,26 @@ def price(r: int, n: int = 0) -> tuple[str, bytes]:
     )
 
 
+def feed_state(r: int) -> tuple[str, bytes]:
+    """A feed that turned stale, or fresh again, at root r."""
+    event = FeedStale(
+        at_r=r,
+        at_i=0,
+        n=1,
+        venue="BINANCE",
+        product="SPOT",
+        ts=T0_NS + r,
+        silent_ns=r,
+        state="STALE" if r % 2 else "FRESH",
+    )
+    return subjects.derived("feeds", "stale", "BINANCE", "SPOT", ALL), encode_event(event)
+
+
 class Shards:
     """Writes OUT as shards would: outputs and checkpoints of the partitions each of them owns."""
 
     def __init__(
-        self, out: Log, log_uuid: str, processors: Sequence[str] = ("bars", "price")
+        self, out: Log, log_uuid: str, processors: Sequence[str] = ("bars", "price", "stale")
     ) -> None:
         self._out, self._log_uuid, self._processors = out, log_uuid, list(processors)
         self._lasts: dict[str, int] = {}

@@ -69,6 +69,7 @@ def derived(first: int, last: int) -> list[Step]:
                     facts.bar(root, instrument=root % 3),
                     facts.bar(root, n=1, instrument=root % 3, interval_s=1),
                     *([facts.price(root)] if root % 5 == 0 else []),
+                    *([facts.feed_state(root)] if root % 7 == 0 else []),
                 )
             ],
         )
@@ -87,7 +88,7 @@ async def flow(stores: Stores, log: Log, out: Log) -> None:
     halves = ((1, END // 2), (END // 2 + 1, END))
     for first, last in halves:
         async with all_running(stores, log, out) as (_, task):
-            await facts.append(log, facts.facts(last - first + 1, start=first - 1))
+            await facts.append(log, facts.everything(last - first + 1, start=first - 1))
             for done, outputs in derived(first, last):
                 await write.commit(list(outputs), done)
             await complete(stores, task, last)

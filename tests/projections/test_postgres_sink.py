@@ -86,7 +86,7 @@ async def test_a_definition_is_valid_until_the_next_one(stores: Stores) -> None:
     await facts.append(log, [facts.instrument(0, "0.25"), facts.time(6)])
     await caught_up(stores, sink(stores, "instruments", log), log)
     rows = await stores.pool.fetch(
-        "SELECT _r, r_to, tick_size, lot_size FROM instruments__v1"
+        "SELECT _r, r_to, tick_size, lot_size FROM instruments__v2"
         " WHERE symbol = 'BTCUSDT' AND venue = 'BINANCE' ORDER BY _r"
     )
     open_end = 2**63 - 1
