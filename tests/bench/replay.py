@@ -8,11 +8,7 @@ engine makes the same bars of a part of the same trades; its objects are made be
 
 import argparse
 import asyncio
-import contextlib
-import json
 import os
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -21,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from tests.bench.parts import market
+from tests.bench.parts.beside import Beside
 from tests.bench.rounds import answer, say, summary
 from tidemill.processors.bars import BARS
 from tidemill.schemas import kinds
@@ -34,7 +31,6 @@ from tidemill.streams.subjects import OUT_SUBJECTS
 NAUTILUS = "nautilus-trader==1.221.0"
 """The newest with a wheel for Python 3.11."""
 NAUTILUS_SPECS = ("1-SECOND", "1-MINUTE", "5-MINUTE", "15-MINUTE", "1-HOUR", "4-HOUR", "1-DAY")
-NAUTILUS_START_S = 300
 INSTRUMENTS, SPARSE_INSTRUMENTS = 8, 20
 DENSE_RATE = 100_000
 """Trades a second of market time: a second of it closes bars of every instrument."""
@@ -82,54 +78,11 @@ def bars_in(out: MemoryLog, trades: Trades) -> int:
     return bars
 
 
-class Nautilus:
-    """The other engine in its own environment and process; `why` says why there is none."""
-
-    def __init__(self, trades: Trades, most: int, folder: Path) -> None:
-        self.why = ""
-        self._process: subprocess.Popen[str] | None = None
-        self._errors = folder / "nautilus.err"
-        path = folder / f"{len(trades)}.npz"
-        np.savez(path, allow_pickle=False, **_arrays(trades, most))
-        program = Path(__file__).parent / "parts" / "nautilus.py"
-        command = ["uv", "run", "--isolated", "--no-project", "--python", sys.executable]
-        try:
-            self._process = subprocess.Popen(
-                [*command, "--with", NAUTILUS, "python", str(program), str(path), *NAUTILUS_SPECS],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=self._errors.open("wb"),
-                env={k: v for k, v in os.environ.items() if k != "PYTHONPATH"},
-                text=True,
-            )
-        except OSError as error:
-            self.why = f"uv cannot be run: {error}"
-
-    def round(self) -> dict[str, float] | None:
-        """Run it once; None, and `why`, when it cannot."""
-        process = self._process
-        if self.why or process is None:
-            return None
-        assert process.stdin is not None and process.stdout is not None
-        try:
-            process.stdin.write("\n")
-            process.stdin.flush()
-            line = process.stdout.readline()
-        except BrokenPipeError:
-            line = ""
-        if not line:
-            process.wait(NAUTILUS_START_S)
-            self.why = f"{NAUTILUS} did not run: {self._errors.read_text()[-500:]}"
-            return None
-        result: dict[str, float] = json.loads(line)
-        return result
-
-    def close(self) -> None:
-        """End the process."""
-        if self._process is not None and self._process.stdin is not None:
-            with contextlib.suppress(BrokenPipeError):
-                self._process.stdin.close()
-            self._process.wait(NAUTILUS_START_S)
+def nautilus_of(trades: Trades, most: int, folder: Path) -> Beside:
+    """The other engine, with the first `most` trades, about."""
+    path = folder / f"{len(trades)}.npz"
+    np.savez(path, allow_pickle=False, **_arrays(trades, most))
+    return Beside(NAUTILUS, "nautilus.py", [str(path), *NAUTILUS_SPECS], folder)
 
 
 def _arrays(trades: Trades, most: int) -> dict[str, np.ndarray[Any, Any]]:
@@ -153,7 +106,7 @@ async def alternate(name: str, facts: market.Facts, rounds: int, theirs: int) ->
     total = sum(map(len, trades.values()))
     ours, cpu, other, other_cpu, bars = [], [], [], [], 0
     with tempfile.TemporaryDirectory() as folder:
-        nautilus = Nautilus(trades, theirs, Path(folder))
+        nautilus = nautilus_of(trades, theirs, Path(folder))
         try:
             for number in range(rounds + 1):
                 seconds, used, out = await step(log)
