@@ -38,16 +38,24 @@ def answers(url: str) -> Callable[[], Awaitable[None]]:
     return probe
 
 
-def exchange(venue: str, port: int, symbols: Sequence[str], rate: float, seed: int) -> Child:
-    """Return a simulated venue on `port`; `rate` in events a second and symbol."""
+def exchange(
+    venue: str,
+    port: int,
+    symbols: Sequence[str],
+    rate: float,
+    seed: int,
+    products: Sequence[str] = ("SPOT",),
+) -> Child:
+    """Return a simulated venue with `products` on `port`; `rate` in events a second and symbol."""
     return Child(
         name=f"exchange-{venue.lower()}",
         argv=(
             *(sys.executable, "-m", "tidemill.deploy.exchange", "--venue", venue),
+            *("--product", ",".join(products)),
             *("--port", str(port), "--symbols", ",".join(symbols)),
             *("--rate", str(rate), "--seed", str(seed)),
         ),
-        probe=answers(f"http://{LOOPBACK}:{port}/api/v3/ping"),
+        probe=answers(f"http://{LOOPBACK}:{port}/sim/state"),
     )
 
 

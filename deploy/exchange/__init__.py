@@ -1,1 +1,1 @@
-"""The simulated exchange: seeded order flow, real matching, Binance spot's protocol on loopback."""
+"""The simulated exchange: seeded order flow, real matching, the venues' protocols on loopback."""

@@ -1,7 +1,8 @@
-"""Run one simulated venue: `python -m tidemill.deploy.exchange --venue BINANCE --port 0`.
+"""Run a simulated venue: `python -m tidemill.deploy.exchange --venue BINANCE --product SPOT,USDM`
 
-Prints one JSON line {"ready": true, "venue": .., "port": .., "ws": .., "rest": ..} when it serves,
-and runs until SIGINT or SIGTERM. Two venues with one seed follow one fundamental.
+Its products share a port. Prints one JSON line {"ready": true, "venue": .., "products": [..],
+"port": .., "ws": .., "rest": ..} when it serves, and runs until SIGINT or SIGTERM. Two venues with
+one seed follow one fundamental.
 """
 
 import argparse
@@ -10,24 +11,32 @@ import gc
 import signal
 import sys
 import time
+from dataclasses import replace
 
 import orjson
 
-from tidemill.deploy.exchange.binance import Exchange
-from tidemill.deploy.exchange.fundamental import Outlook
-from tidemill.deploy.exchange.limits import Limits
-from tidemill.deploy.exchange.market import Market, warm_up
-from tidemill.deploy.exchange.symbols import symbol_of
+from tidemill.deploy.exchange.exchange import Exchange, Opening
+from tidemill.deploy.exchange.flow import LIQUIDATION_SHARE
+from tidemill.deploy.exchange.market import warm_up
+from tidemill.deploy.exchange.server import listen
+from tidemill.deploy.exchange.venues import OUTLOOKS, PROTOCOLS, exchange_of, products
 from tidemill.schemas.errors import Unreadable
 
-# Binance leads; Binance.US follows 0.3 s later, a basis point off.
-OUTLOOKS = {"BINANCE": Outlook(), "BINANCE_US": Outlook(lag_s=0.3, noise=1e-4)}
-FULL_SPEED_NOMINAL = 1_000.0  # events a second of the fundamental when clients set the pace
+LIMITS = {
+    "weight_max": int,
+    "connections_max": int,
+    "ping_interval_s": float,
+    "pong_timeout_s": float,
+    "connection_age_max_s": float,
+}
 
 
 def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="tidemill.deploy.exchange", description=__doc__)
-    parser.add_argument("--venue", choices=sorted(OUTLOOKS), default="BINANCE")
+    parser.add_argument("--venue", choices=sorted(PROTOCOLS), default="BINANCE")
+    parser.add_argument(
+        "--product", default="", help="one or more, by commas; the first if not said"
+    )
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0, help="0: any free one")
     parser.add_argument("--seed", type=int, default=1)
@@ -45,12 +54,11 @@ def arguments() -> argparse.ArgumentParser:
         help="spread the rate over the symbols in the order given: the k-th gets k**-ZIPF",
     )
     parser.add_argument("--trades-kept", type=int, default=100_000, help="a symbol, for REST")
-    defaults = Limits()
-    parser.add_argument("--weight-max", type=int, default=defaults.weight_max)
-    parser.add_argument("--connections-max", type=int, default=defaults.connections_max)
-    parser.add_argument("--ping-interval-s", type=float, default=defaults.ping_interval_s)
-    parser.add_argument("--pong-timeout-s", type=float, default=defaults.pong_timeout_s)
-    parser.add_argument("--connection-age-max-s", type=float, default=defaults.connection_age_max_s)
+    parser.add_argument(
+        "--liquidations", type=float, default=LIQUIDATION_SHARE, help="share of a contract's orders"
+    )
+    for name, kind in LIMITS.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", type=kind, help="instead of the venue's")
     return parser
 
 
@@ -61,45 +69,41 @@ def rates_of(names: list[str], rate: float, zipf: float) -> dict[str, float]:
     return {name: scale * weight for name, weight in zip(names, weights, strict=True)}
 
 
-def exchange_of(options: argparse.Namespace) -> Exchange:
-    """The venue that the options describe. Unreadable for a symbol that cannot be."""
+def exchange_from(options: argparse.Namespace) -> Exchange:
+    """The venue that the options describe. Unreadable for a symbol that cannot be, ValueError for a
+    product that is not offered."""
     names = list(dict.fromkeys(name for name in options.symbols.split(",") if name))
-    symbols = {name: symbol_of(name) for name in names}
+    wanted = options.product.split(",") if options.product else products(options.venue)[:1]
     warm_up()
-    rates = rates_of(names, options.rate or FULL_SPEED_NOMINAL, options.zipf)
-    markets = {
-        name: Market(
-            symbols[name],
-            venue=options.venue,
-            seed=options.seed,
-            rate=rates[name],
-            outlook=OUTLOOKS[options.venue],
-            trades_kept=options.trades_kept,
-        )
-        for name in names
-    }
-    limits = Limits(
-        weight_max=options.weight_max,
-        connections_max=options.connections_max,
-        ping_interval_s=options.ping_interval_s,
-        pong_timeout_s=options.pong_timeout_s,
-        connection_age_max_s=options.connection_age_max_s,
+    opening = Opening(
+        seed=options.seed,
+        rate=options.rate or None,
+        rates=rates_of(names, options.rate, options.zipf) if options.rate else {},
+        outlook=OUTLOOKS[options.venue],
+        trades_kept=options.trades_kept,
+        liquidation_share=options.liquidations,
     )
-    paced = rates if options.rate else None
-    return Exchange(options.venue, markets, paced, lambda: time.time_ns() // 1_000, limits)
+    own = PROTOCOLS[options.venue][0].limits
+    asked = {name: getattr(options, name) for name in LIMITS}
+    given = {name: value for name, value in asked.items() if value is not None}
+    limits = replace(own, **given) if given else None
+    return exchange_of(
+        options.venue, wanted, names, lambda: time.time_ns() // 1_000, opening, limits
+    )
 
 
 async def serve(options: argparse.Namespace) -> None:
     """Serve until a signal; close what is open."""
-    exchange = exchange_of(options)
+    exchange = exchange_from(options)
     stop = asyncio.Event()
     for name in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
     gc.freeze()  # the books live as long as the process: no collection need look at them
-    async with await exchange.listen(options.host, options.port) as server:
+    async with await listen(exchange, options.host, options.port) as server:
         port = next(iter(server.sockets)).getsockname()[1]
         address = f"{options.host}:{port}"
-        ready = {"ready": True, "venue": options.venue, "port": port}
+        traded = list(dict.fromkeys(product for product, _ in exchange.markets))
+        ready = {"ready": True, "venue": options.venue, "products": traded, "port": port}
         urls = {"ws": f"ws://{address}", "rest": f"http://{address}"}
         print(orjson.dumps({**ready, **urls}).decode(), flush=True)
         async with asyncio.TaskGroup() as tasks:
@@ -112,7 +116,7 @@ def main() -> int:
     options = arguments().parse_args()
     try:
         asyncio.run(serve(options))
-    except Unreadable as error:
+    except (Unreadable, ValueError) as error:
         print(error, file=sys.stderr)
         return 2
     return 0

@@ -28,6 +28,8 @@ SEED_ORDERS = 1_000
 MARKET_SHARE = 0.02  # of steps that begin a burst
 BURST_GO_ON = 0.65  # chance that a burst goes on after each of its orders
 CANCEL_SHARE = 0.50  # of steps, at ORDERS_TARGET live orders
+LIQUIDATION_SHARE = 2e-4  # of steps of a contract: takers that are liquidated
+LIQUIDATED = 1  # the owner of their orders
 SIZE_TAIL = 0.75  # sizes are log-logistic: median * (u / (1 - u)) ** SIZE_TAIL
 SIZE_CAP = 80.0  # medians
 DISTANCE_TAIL = 0.7  # distances are Pareto
@@ -44,6 +46,7 @@ FLOW_DTYPE = np.dtype(
         ("ask", "i8"),
         ("ask_qty", "i8"),
         ("burst_side", "i8"),  # 0: no burst
+        ("liquidation_share", "f8"),
     ],
     align=True,
 )
@@ -60,11 +63,14 @@ QUOTE_DTYPE = np.dtype(
 )
 
 
-def new_flow(price_ticks: float, order_lots: float) -> NDArray[np.void]:
+def new_flow(
+    price_ticks: float, order_lots: float, liquidation_share: float = 0.0
+) -> NDArray[np.void]:
     """The state of a flow before its first step, shape (1,): distances are 0.2 basis points."""
     flow = np.zeros(1, FLOW_DTYPE)
     flow[0]["unit"] = max(1.0, price_ticks * 2e-5)
     flow[0]["order_lots"] = order_lots
+    flow[0]["liquidation_share"] = liquidation_share
     return flow
 
 
@@ -148,7 +154,7 @@ def choose(
     book: b.BookState, flow: np.void, value: float, draw: NDArray[np.float64], op: np.void
 ) -> None:
     """Decide the next operation from the book, the value in ticks and DRAWS uniforms."""
-    op["kind"], op["order_id"], op["qty"], op["price"] = 0, 0, 0, 0
+    op["kind"], op["order_id"], op["qty"], op["price"], op["owner"] = 0, 0, 0, 0, 0
     head, unit = book.head[0], flow["unit"]
     bid = book.levels[b.best(book, b.BUY)]["price"]
     ask = book.levels[b.best(book, b.SELL)]["price"]
@@ -160,6 +166,7 @@ def choose(
     elif draw[0] < MARKET_SHARE and not scarce:
         buyers = 1.0 / (1.0 + exp(-0.5 * max(-20.0, min(20.0, gap))))
         _make_market(flow, op, b.BUY if draw[1] < buyers else b.SELL, draw)
+        op["owner"] = LIQUIDATED if draw[0] < flow["liquidation_share"] else 0
     elif draw[0] < MARKET_SHARE + cancel_share:
         _make_cancel(book, op, gap, draw)
     if op["kind"] == 0:

@@ -2,10 +2,11 @@
 
 Well-known pairs have the numbers of Binance spot in August 2024 (exchangeInfo; prices rounded).
 Any other symbol ending in a known quote asset gets numbers derived from its name alone, so that
-three hundred instruments need no list.
+three hundred instruments need no list. A protocol gives its instruments their own names, places and
+contracts with `listed`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from zlib import crc32
 
 from tidemill.schemas.errors import Unreadable
@@ -19,7 +20,12 @@ QUOTE_USD = {"BTC": 60_000.0, "ETH": 2_600.0, "BNB": 510.0, "EUR": 1.1}
 
 @dataclass(frozen=True)
 class Symbol:
-    """One instrument of the exchange. Ticks and lots are powers of ten: 10**-places."""
+    """One instrument of the exchange. Ticks and lots are powers of ten: 10**-places.
+
+    `name` is ours, the same at every venue (BTCUSDT); `raw` is what the venue calls it. A quantity
+    of one is 10**contract_places base units: 0 everywhere but where contracts are traded (OKX swaps
+    of BTC: -2).
+    """
 
     name: str
     base: str
@@ -28,6 +34,14 @@ class Symbol:
     price_places: int  # decimals of the tick size
     qty_places: int  # decimals of the lot size
     order_lots: float  # median size of an order
+    raw: str = ""
+    product: str = "SPOT"
+    contract_places: int = 0
+
+    @property
+    def derivative(self) -> bool:
+        """Whether it has an index, a funding rate and liquidations."""
+        return self.product != "SPOT"
 
     @property
     def tick(self) -> int:
@@ -47,12 +61,37 @@ class Symbol:
 def _known(name: str, quote: str, price: float, price_places: int, qty_places: int) -> Symbol:
     base = name.removesuffix(quote)
     lots = _order_lots(price * QUOTE_USD.get(quote, 1.0), qty_places)
-    return Symbol(name, base, quote, price, price_places, qty_places, lots)
+    return Symbol(name, base, quote, price, price_places, qty_places, lots, name)
+
+
+def listed(
+    symbol: Symbol,
+    product: str,
+    raw: str,
+    *,
+    price_places: int | None = None,
+    qty_places: int | None = None,
+    contract_places: int = 0,
+) -> Symbol:
+    """The same asset as one venue lists it in `product`, under `raw`, with its places."""
+    places = symbol.price_places if price_places is None else price_places
+    lots = symbol.qty_places if qty_places is None else qty_places
+    in_usd = symbol.price * QUOTE_USD.get(symbol.quote, 1.0)
+    return replace(
+        symbol,
+        product=product,
+        raw=raw,
+        price=max(1, round(symbol.price * 10**places)) / 10**places,
+        price_places=places,
+        qty_places=lots,
+        contract_places=contract_places,
+        order_lots=_order_lots(in_usd, lots - contract_places),
+    )
 
 
 def _order_lots(price_usd: float, qty_places: int) -> float:
     """A median order is worth about 600 USD."""
-    return float(max(2.0, 600.0 / price_usd * 10**qty_places))
+    return float(max(2.0, 600.0 / price_usd * 10.0**qty_places))
 
 
 CATALOGUE = {
@@ -98,4 +137,4 @@ def _derived(name: str, base: str, quote: str) -> Symbol:
         qty_places += 1
     price = max(1, round(price * 10**price_places)) / 10**price_places
     lots = _order_lots(price_usd, qty_places)
-    return Symbol(name, base, quote, price, price_places, qty_places, lots)
+    return Symbol(name, base, quote, price, price_places, qty_places, lots, name)

@@ -17,11 +17,10 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, ConnectionClosedError
 
-from tidemill.deploy.exchange.binance import Exchange
-from tidemill.deploy.exchange.fundamental import Outlook
+from tidemill.deploy.exchange.exchange import Exchange, Opening
 from tidemill.deploy.exchange.limits import Limits
-from tidemill.deploy.exchange.market import Market
-from tidemill.deploy.exchange.symbols import symbol_of
+from tidemill.deploy.exchange.server import listen
+from tidemill.deploy.exchange.venues import exchange_of
 
 pytestmark = pytest.mark.integration
 
@@ -68,21 +67,10 @@ class Venue:
 async def venue(
     *, rate: float | None = 300.0, limits: Limits | None = None, kept: int = 50_000
 ) -> AsyncIterator[Venue]:
-    markets = {
-        name: Market(
-            symbol_of(name),
-            venue="BINANCE",
-            seed=1,
-            rate=rate or 1_000.0,
-            outlook=Outlook(),
-            trades_kept=kept,
-        )
-        for name in SYMBOLS
-    }
     clock = Clock()
-    rates = dict.fromkeys(SYMBOLS, rate) if rate else None
-    exchange = Exchange("BINANCE", markets, rates, clock, limits or Limits())
-    async with await exchange.listen("127.0.0.1", 0) as server:
+    opening = Opening(rate=rate, trades_kept=kept)
+    exchange = exchange_of("BINANCE", ["SPOT"], SYMBOLS, clock, opening, limits)
+    async with await listen(exchange, "127.0.0.1", 0) as server:
         port = next(iter(server.sockets)).getsockname()[1]
         running = asyncio.create_task(exchange.run())
         try:
@@ -324,7 +312,7 @@ async def test_a_connection_ends_at_its_age():
     async with venue(limits=limits) as it, it.ws("/ws/btcusdt@trade") as socket:
         with pytest.raises(ConnectionClosed):
             await read(socket, count(10**6), timeout_s=5)
-        assert not it.exchange.hub.sessions
+        assert not list(it.exchange.sessions)
 
 
 async def test_a_client_that_does_not_read_is_disconnected_and_the_others_are_not():
@@ -333,7 +321,7 @@ async def test_a_client_that_does_not_read_is_disconnected_and_the_others_are_no
         path = "/stream?streams=btcusdt@bookTicker/btcusdt@trade"
         lazy = await it.ws(path, max_queue=1)
         async with it.ws(path, max_queue=None) as eager, asyncio.timeout(20):
-            while len(it.exchange.hub.sessions) == 2:
+            while len(list(it.exchange.sessions)) == 2:
                 await eager.recv()
             await read(eager, count(1_000))
         lazy.transport.abort()
@@ -342,7 +330,7 @@ async def test_a_client_that_does_not_read_is_disconnected_and_the_others_are_no
 async def test_at_full_speed_the_client_sets_the_pace_and_misses_nothing():
     async with venue(rate=None) as it:
         await asyncio.sleep(0.1)
-        assert it.exchange.markets["BTCUSDT"].events == 0  # nobody listens
+        assert it.exchange.markets["SPOT", "BTCUSDT"].events == 0  # nobody listens
         async with it.ws("/ws/btcusdt@trade") as socket:
             seen = await read(socket, count(5_000))
     assert [trade["t"] for trade in seen] == list(range(1, len(seen) + 1))

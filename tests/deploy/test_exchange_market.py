@@ -6,11 +6,12 @@ from itertools import groupby
 import numpy as np
 import pytest
 
-from tidemill.deploy.exchange.__main__ import OUTLOOKS, rates_of
+from tidemill.deploy.exchange.__main__ import rates_of
 from tidemill.deploy.exchange.fundamental import Fundamental, Outlook
 from tidemill.deploy.exchange.history import INTERVALS_US, KLINES_KEPT, bucket_us
 from tidemill.deploy.exchange.market import Market
 from tidemill.deploy.exchange.symbols import CATALOGUE, symbol_of
+from tidemill.deploy.exchange.venues import OUTLOOKS
 from tidemill.schemas.errors import Unreadable
 
 NOON_US = 1_723_161_600_000_000

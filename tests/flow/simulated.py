@@ -11,10 +11,10 @@ from random import Random
 
 import orjson
 
-from tidemill.deploy.exchange import messages
-from tidemill.deploy.exchange.__main__ import OUTLOOKS
+from tidemill.deploy.exchange import binance_messages as messages
 from tidemill.deploy.exchange.market import Market
 from tidemill.deploy.exchange.symbols import symbol_of
+from tidemill.deploy.exchange.venues import OUTLOOKS
 from tidemill.streams.feeds.capture import line_of, rest_message
 
 MIDNIGHT_US = 1_723_161_600_000_000
@@ -68,7 +68,7 @@ def _lines(symbol: str, venue: str, seed: int, random: Random) -> Iterator[Line]
             said += [
                 ("trade", messages.trade(it.symbol, t, 1_000)) for t in trades[sent : quote[5]]
             ]
-            said.append(("bookTicker", messages.book_ticker(it.symbol, quote, 1_000)))
+            said.append(("bookTicker", messages.book_ticker(it.symbol, quote, now_us, 1_000)))
             sent = quote[5]
         said += [("trade", messages.trade(it.symbol, t, 1_000)) for t in trades[sent:]]
         for channel, text in said:

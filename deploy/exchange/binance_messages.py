@@ -1,6 +1,6 @@
-"""Binance spot's payloads, as JSON text, of what happened in a market.
+"""Binance spot's words: payloads, as JSON text, of what happened in a market.
 
-After "WebSocket Streams for Binance" and "Public Rest API for Binance" (see binance.py); key order
+After "WebSocket Streams for Binance" and "Public Rest API for Binance" (see binance.py), key order
 and number formats as in captures of the real exchange. Written by hand, not by a JSON encoder:
 every value is a number or a string of digits made here.
 
@@ -13,16 +13,17 @@ every value is a number or a string of digits made here.
 """
 
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
 from itertools import groupby
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tidemill.deploy.exchange.depth import Changes, Rows
+from tidemill.deploy.exchange.numbers import UNIT, decimal
+from tidemill.deploy.exchange.record import Book
 from tidemill.deploy.exchange.symbols import DECIMALS, Symbol
 
-UNIT = 10**DECIMALS
 NOT_OFFERED = (
     "icebergAllowed",
     "ocoAllowed",
@@ -34,12 +35,6 @@ NOT_OFFERED = (
     "amendAllowed",
     "pegInstructionsAllowed",
 )
-
-
-@lru_cache(maxsize=1 << 16)
-def decimal(mantissa: int) -> str:
-    """A non-negative number with eight decimals: 6183763000000 is "61837.63000000"."""
-    return f"{mantissa // UNIT}.{mantissa % UNIT:08d}"
 
 
 def product(symbol: Symbol, ticks_times_lots: int) -> str:
@@ -85,8 +80,8 @@ def agg_trade(symbol: Symbol, rows: list[Any], unit_us: int) -> str:
     return f'{{"e":"aggTrade","E":{time},"s":"{symbol.name}",{fields}}}'
 
 
-def book_ticker(symbol: Symbol, row: Any, _: int) -> str:
-    """One flow.QUOTE_DTYPE row, as a tuple; it has no time in it."""
+def book_ticker(symbol: Symbol, row: Any, time_us: int, unit_us: int) -> str:
+    """One flow.QUOTE_DTYPE row, as a tuple; spot's has no time in it."""
     update_id, bid, bid_qty, ask, ask_qty, _ = row
     tick, lot = symbol.tick, symbol.lot
     return (
@@ -96,38 +91,28 @@ def book_ticker(symbol: Symbol, row: Any, _: int) -> str:
     )
 
 
-def levels(symbol: Symbol, rows: Iterable[tuple[int, int]]) -> str:
+def levels(symbol: Symbol, rows: Rows) -> str:
     """A JSON array of [price, quantity] of (ticks, lots)."""
     tick, lot = symbol.tick, symbol.lot
     texts = (f'["{decimal(price * tick)}","{decimal(qty * lot)}"]' for price, qty in rows)
     return f"[{','.join(texts)}]"
 
 
-def depth_update(
-    symbol: Symbol,
-    now_us: int,
-    first_id: int,
-    last_id: int,
-    bids: dict[int, int],
-    asks: dict[int, int],
-    unit_us: int,
-) -> str:
-    """What changed since the update before: lots by price in ticks, 0 for a level that is gone."""
+def depth_update(symbol: Symbol, now_us: int, changes: Changes, unit_us: int) -> str:
+    """What changed since the update before: quantity zero for a level that is gone."""
     return (
         f'{{"e":"depthUpdate","E":{now_us // unit_us},"s":"{symbol.name}"'
-        f',"U":{first_id},"u":{last_id}'
-        f',"b":{levels(symbol, sorted(bids.items(), reverse=True))}'
-        f',"a":{levels(symbol, sorted(asks.items()))}}}'
+        f',"U":{changes.first_id},"u":{changes.last_id}'
+        f',"b":{levels(symbol, changes.bid_rows())}'
+        f',"a":{levels(symbol, changes.ask_rows())}}}'
     )
 
 
-def depth_snapshot(
-    symbol: Symbol, update_id: int, bids: list[tuple[int, int]], asks: list[tuple[int, int]], _: int
-) -> str:
+def depth_snapshot(symbol: Symbol, book: Book) -> str:
     """A partial-depth stream's payload and REST's answer; it has no time in it."""
     return (
-        f'{{"lastUpdateId":{update_id},"bids":{levels(symbol, bids)}'
-        f',"asks":{levels(symbol, asks)}}}'
+        f'{{"lastUpdateId":{book.update_id},"bids":{levels(symbol, book.bids)}'
+        f',"asks":{levels(symbol, book.asks)}}}'
     )
 
 
@@ -188,8 +173,8 @@ def rest_trade(symbol: Symbol, row: Any, unit_us: int) -> dict[str, Any]:
     }
 
 
-def exchange_symbol(symbol: Symbol) -> dict[str, Any]:
-    """One entry of exchangeInfo's `symbols`: everything here trades, LIMIT and MARKET."""
+def exchange_symbol(symbol: Symbol, status: str = "TRADING") -> dict[str, Any]:
+    """One entry of exchangeInfo's `symbols`: LIMIT and MARKET orders."""
     tick, lot = decimal(symbol.tick), decimal(symbol.lot)
     order_types = ["LIMIT", "LIMIT_MAKER", "MARKET"]
     off = dict.fromkeys(NOT_OFFERED, False)
@@ -212,7 +197,7 @@ def exchange_symbol(symbol: Symbol) -> dict[str, Any]:
     ]
     return {
         "symbol": symbol.name,
-        "status": "TRADING",
+        "status": status,
         "baseAsset": symbol.base,
         "baseAssetPrecision": DECIMALS,
         "quoteAsset": symbol.quote,

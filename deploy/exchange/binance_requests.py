@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 
+from tidemill.deploy.exchange.binance_streams import Variant
 from tidemill.deploy.exchange.sessions import Hub, Session
 
 STREAMS_MAX = 1_024
@@ -79,11 +80,12 @@ def _property(hub: Hub, session: Session, method: str, params: list[Any]) -> Any
         raise Refused(2, "Invalid request: property name must be a string")
     if params[0] != "combined":
         raise Refused(0, "Unknown property")
+    assert isinstance(session.variant, Variant)
     if method == "GET_PROPERTY":
-        return session.combined
+        return session.variant.combined
     if len(params) > 2:
         raise Refused(2, "Invalid request: too many parameters")
     if len(params) < 2 or not isinstance(params[1], bool):
         raise Refused(1, "Invalid value type: expected Boolean")
-    hub.set_combined(session, params[1])
+    hub.set_variant(session, session.variant._replace(combined=params[1]))
     return None

@@ -2,23 +2,22 @@
 
 After "Public Rest API for Binance" (spot API documents, change log up to 2026-09-18): paths,
 parameters, defaults, weights (6,000 a minute), error codes and bodies; times in milliseconds, or
-microseconds with the header X-MBX-TIME-UNIT. Different here: no signed endpoints, no symbol status
-other than TRADING, no 1M klines, and history reaches back as far as it is kept (Binance's begins at
-id 0), so an answer may begin later than was asked.
+microseconds with the header X-MBX-TIME-UNIT. Different here: no signed endpoints, no 1M klines,
+and history reaches back as far as it is kept (Binance's begins at id 0), so an answer may begin
+later than was asked.
 """
 
-from collections.abc import Callable, Mapping
-from urllib.parse import parse_qsl
+from collections.abc import Callable
 
 import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from tidemill.deploy.exchange import messages
+from tidemill.deploy.exchange import binance_messages as messages
 from tidemill.deploy.exchange.history import INTERVALS_US, bucket_us
-from tidemill.deploy.exchange.limits import Limits
 from tidemill.deploy.exchange.market import Market
-from tidemill.processors.kernels.order_book import BUY, SELL
+from tidemill.deploy.exchange.numbers import decimal
+from tidemill.deploy.exchange.protocol import Protocol
 
 Query = dict[str, str]
 
@@ -48,14 +47,15 @@ def _limit(query: Query, default: int, maximum: int) -> int:
     return min(limit, maximum)
 
 
-class Rest:
+STATUS = {"TRADING": "TRADING", "HALTED": "BREAK"}
+
+
+class SpotRest:
     """The endpoints. `clock_us` is the venue's clock, UTC."""
 
-    def __init__(
-        self, markets: Mapping[str, Market], limits: Limits, clock_us: Callable[[], int]
-    ) -> None:
-        self._markets = markets
-        self._limits = limits
+    def __init__(self, protocol: Protocol, clock_us: Callable[[], int]) -> None:
+        self._protocol = protocol
+        self._markets = protocol.markets
         self._clock_us = clock_us
         self._routes: dict[str, Callable[[Query, int], bytes]] = {
             "ping": lambda query, unit_us: b"{}",
@@ -84,9 +84,8 @@ class Rest:
         weights = {"exchangeInfo": 20, "trades": 25, "historicalTrades": 25, "aggTrades": 4}
         return {**weights, "klines": 2}.get(name, 1)
 
-    def answer(self, name: str, query_string: str, unit_us: int) -> bytes:
+    def answer(self, name: str, query: Query, unit_us: int) -> bytes:
         """The JSON body of a GET. Raises BadRequest."""
-        query = dict(parse_qsl(query_string, keep_blank_values=True))
         return self._routes[name](query, unit_us)
 
     def _market(self, query: Query) -> Market:
@@ -128,17 +127,19 @@ class Rest:
             {
                 "timezone": "UTC",
                 "serverTime": self._clock_us() // unit_us,
-                "rateLimits": [{**weight, "limit": self._limits.weight_max}],
+                "rateLimits": [{**weight, "limit": self._protocol.allowed.weight_max}],
                 "exchangeFilters": [],
-                "symbols": [messages.exchange_symbol(m.symbol) for m in self._some(query)],
+                "symbols": [
+                    messages.exchange_symbol(m.symbol, STATUS[m.status]) for m in self._some(query)
+                ],
                 "sors": [],
             }
         )
 
     def _depth(self, query: Query, unit_us: int) -> bytes:
         market, limit = self._market(query), _limit(query, 100, 5_000)
-        sides = market.depth(BUY, limit), market.depth(SELL, limit)
-        return messages.depth_snapshot(market.symbol, market.update_id, *sides, unit_us).encode()
+        book = self._protocol.snapshot(market, limit)
+        return messages.depth_snapshot(market.symbol, book).encode()
 
     def _trades(self, query: Query, unit_us: int) -> bytes:
         market, limit = self._market(query), _limit(query, 500, 1_000)
@@ -211,10 +212,10 @@ class Rest:
             answers.append(
                 {
                     "symbol": market.symbol.name,
-                    "bidPrice": messages.decimal(bid * tick),
-                    "bidQty": messages.decimal(bid_qty * lot),
-                    "askPrice": messages.decimal(ask * tick),
-                    "askQty": messages.decimal(ask_qty * lot),
+                    "bidPrice": decimal(bid * tick),
+                    "bidQty": decimal(bid_qty * lot),
+                    "askPrice": decimal(ask * tick),
+                    "askQty": decimal(ask_qty * lot),
                 }
             )
         return orjson.dumps(answers[0] if "symbol" in query else answers)
@@ -224,7 +225,7 @@ class Rest:
         for market in self._some(query):
             last = market.history.trades(market.history.last_id, 1)
             ticks = int(last["price"][0]) if last.size else market.best()[0]
-            price = messages.decimal(ticks * market.symbol.tick)
+            price = decimal(ticks * market.symbol.tick)
             answers.append({"symbol": market.symbol.name, "price": price})
         return orjson.dumps(answers[0] if "symbol" in query else answers)
 
