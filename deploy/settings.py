@@ -16,7 +16,11 @@ GraphLayout = Literal["fused", "split"]
 
 
 class FeedSettings(BaseModel):
-    """One feed: what of a venue is subscribed to, and where the venue is."""
+    """One feed: what of a venue's product is subscribed to, and where the product is.
+
+    A venue's products are one entry each; one process runs them all. Each symbol is carried by
+    `connections` connections at once.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -25,6 +29,7 @@ class FeedSettings(BaseModel):
     symbols: Annotated[tuple[Name, ...], Field(min_length=1, max_length=5_000)]
     websocket: str
     rest: str
+    connections: Annotated[int, Field(ge=1, le=4)] = 1
 
 
 class Settings(BaseSettings):
@@ -47,6 +52,9 @@ class Settings(BaseSettings):
     retention: str = ""
     """What of LOG is kept when it is archived: "7d", "12h", or a number of records; empty: all."""
     feeds: tuple[FeedSettings, ...] = ()
+    store: str = ""
+    """Directory of the log's files, where they are on this machine: feeds stop when its disk is
+    nearly full. Empty: not watched."""
     graphs: GraphLayout = "fused"
     owner: str = ""
     """Who holds leases, the same after a restart; only one process of a role may have it."""

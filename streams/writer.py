@@ -121,6 +121,17 @@ class Writer(Generic[T]):
             self._changed.set()
         self._note_room()
 
+    async def refuse(self, items: Sequence[T]) -> None:
+        """Give `items` up at once, after what waits: declared before what is put next.
+
+        Raises what ended `run`.
+        """
+        await self._settled.wait()
+        self._check()
+        self.given_up += len(items)
+        self._owes = True
+        self._source.give_up(items)
+
     async def drain(self) -> int:
         """Return the stream's last own sequence when all that was put is stored or given up."""
         await self._settled.wait()

@@ -28,6 +28,7 @@ async def record(options: Options) -> Exit:
     venue = venue_of(options.venue, options.product)
     own = ENDPOINTS[options.venue, options.product]
     endpoints = Endpoints(options.websocket or own.websocket, options.rest or own.rest)
-    files = await role.record(venue, options.symbols, endpoints, options.directory, options.seconds)
+    wanted = role.Subscription(venue, options.symbols, endpoints)
+    files = await role.record(wanted, options.directory, options.seconds)
     answer({"files": [str(file) for file in files]}, options.json)
     return Exit.HELD if files else Exit.DID_NOT_HOLD

@@ -1,14 +1,16 @@
-"""The role feeds: the configured venues, each from its sockets into LOG."""
+"""The role feeds: the configured venues, each with all its products from their sockets into LOG."""
 
 import asyncio
 from collections.abc import Sequence
+from pathlib import Path
 
 from tidemill.deploy.roles.connections import streams
-from tidemill.deploy.roles.gauges import show
+from tidemill.deploy.roles.gauges import show, show_feed
 from tidemill.deploy.settings import FeedSettings, Missing, Settings
+from tidemill.streams.feeds.disk import usage_of
 from tidemill.streams.feeds.live import Endpoints
 from tidemill.streams.feeds.registry import venue_of
-from tidemill.streams.feeds.role import Feed
+from tidemill.streams.feeds.role import Feed, Subscription
 from tidemill.streams.log import Log
 
 
@@ -18,31 +20,44 @@ async def run(settings: Settings, names: Sequence[str] = ()) -> None:
     Raises Missing where none is configured.
     """
     settings.require("nats_engine", "feeds")
-    chosen = [feed for feed in settings.feeds if not names or feed.venue in names]
-    if not chosen:
-        known = ", ".join(feed.venue for feed in settings.feeds)
+    venues: dict[str, list[FeedSettings]] = {}
+    for feed in settings.feeds:
+        if not names or feed.venue in names:
+            venues.setdefault(feed.venue, []).append(feed)
+    if not venues:
+        known = ", ".join(sorted({feed.venue for feed in settings.feeds}))
         raise Missing(f"no feed of {', '.join(names)} is configured; there are {known}")
+    feeds = {venue: [_subscription(feed) for feed in chosen] for venue, chosen in venues.items()}
     async with (
         streams(settings.nats_engine, "feeds", settings.archive) as opened,
         asyncio.TaskGroup() as group,
     ):
-        for feed in chosen:
-            group.create_task(_feed(settings, opened.log, feed))
+        for venue, subscriptions in feeds.items():
+            group.create_task(_feed(settings, opened.log, venue, subscriptions))
 
 
-async def _feed(settings: Settings, log: Log, feed: FeedSettings) -> None:
+def _subscription(feed: FeedSettings) -> Subscription:
+    endpoints = Endpoints(feed.websocket, feed.rest)
+    return Subscription(
+        venue_of(feed.venue, feed.product), feed.symbols, endpoints, feed.connections
+    )
+
+
+async def _feed(
+    settings: Settings, log: Log, venue: str, subscriptions: Sequence[Subscription]
+) -> None:
     running = Feed(
         log,
-        venue_of(feed.venue, feed.product),
-        feed.symbols,
-        Endpoints(feed.websocket, feed.rest),
-        dead=settings.data_dir / "dead",
+        subscriptions,
+        settings.data_dir / "dead",
+        *([usage_of(Path(settings.store))] if settings.store else []),
     )
     show(
-        f"feed-{feed.venue}-{feed.product}",
+        f"feed-{venue}",
         position=lambda: running.writer.last,
         lag=lambda: running.writer.queued_bytes,
         messages=lambda: running.writer.sequence,
         retries=lambda: running.writer.retries,
     )
+    show_feed(running)
     await running.run()

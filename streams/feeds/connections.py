@@ -75,14 +75,17 @@ class Turned:
 
 
 class Connections:
-    """The connections of one feed. `connected` says that everything wanted is heard."""
+    """The connections of one feed. `connected` says that everything wanted is heard.
+
+    `merged_until` is the receive time (ns) when messages stopped coming twice, the last time.
+    """
 
     def __init__(self) -> None:
         self.connected = False
+        self.merged_until = 0
         self._up: dict[Heard, set[int]] = {}  # wanted, and the connections that are UP
         self._opening: dict[Heard, set[int]] = {}
         self._twice: set[Heard] = set()
-        self._merged_until = 0
         self._named = 0
 
     def heard(self, socket: str, symbol: str) -> bool:
@@ -91,7 +94,7 @@ class Connections:
 
     def merging(self, now: int) -> bool:
         """Whether messages may come twice at `now` (ns): two carry the same, or did lately."""
-        return bool(self._twice) or now < self._merged_until
+        return bool(self._twice) or now < self.merged_until
 
     def take(self, turn: Turn, now: int) -> Turned:
         """Take a turn at `now` (ns, receive time)."""
@@ -140,7 +143,7 @@ class Connections:
             self._twice.add(key)
         elif key in self._twice:
             self._twice.remove(key)
-            self._merged_until = max(self._merged_until, now + TAIL_NS)
+            self.merged_until = max(self.merged_until, now + TAIL_NS)
 
     def _note(self, turned: Turned) -> None:
         connected = bool(self._up) and all(self._up.values())

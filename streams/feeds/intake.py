@@ -5,15 +5,19 @@ of records and events: definitions before any record, trades in the order of the
 holds where they are found. Time comes in by `tick` only.
 """
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from tidemill.schemas.errors import Unreadable
 from tidemill.schemas.events.event import Event
 from tidemill.schemas.events.feed import (
     ClockSkew,
+    FeedConnected,
+    FeedDisconnected,
     RecordsGivenUp,
     TradeGapDeclared,
     TradeGapDetected,
@@ -24,11 +28,13 @@ from tidemill.schemas.kinds.quote import QUOTE
 from tidemill.schemas.kinds.status import STATUS
 from tidemill.schemas.kinds.trade import TRADE
 from tidemill.streams.feeds.clock import VenueClock
+from tidemill.streams.feeds.connections import PREFIX, Connections, turn_of
 from tidemill.streams.feeds.feed import (
     Batch,
     Decoded,
     Instrument,
     Instruments,
+    Malformed,
     Records,
     Said,
     Venue,
@@ -52,9 +58,10 @@ Item = Batch | Fact
 class Intake:
     """State of one feed: instruments, trade sequences, the venue's clock, counts.
 
-    `lasts` are the newest appended trades, by symbol: (id, event time in ns). With `merging` on,
-    two connections carry the same channels and quotes seen already vanish, too. `pending` are items
-    that the loop around adds; they come with the next ones. `venue_time` is the newest told so far.
+    `lasts` are the newest appended trades, by symbol: (id, event time in ns). While two connections
+    carry the same channels, quotes seen already vanish, too. `said` is what the messages taken last
+    said, run by run. `pending` are items that the loop around adds; they come with the next ones.
+    `venue_time` is the newest told so far.
     """
 
     def __init__(
@@ -69,9 +76,10 @@ class Intake:
         self.clock = VenueClock(venue_time)
         self.counts: Counter[str] = Counter()
         self.events: Counter[str] = Counter()
+        self.connections = Connections()
         self.merging = False
         self.pending: list[Item] = []
-        self.said = Said()
+        self.said: list[Said] = []
         self.sequences: dict[str, TradeSequence] = {
             symbol: TradeSequence(*last) for symbol, last in (lasts or {}).items()
         }
@@ -91,11 +99,67 @@ class Intake:
             for first, last in self.sequences[symbol].missing()
         ]
 
+    def wanting(self) -> list[str]:
+        """Return the symbols whose book wants a snapshot now: none, while no book is kept."""
+        return []
+
+    def distrust(self, symbols: Sequence[str], now: int) -> list[Item]:
+        """Begin the books of `symbols` anew: the log could not take a part of them."""
+        return []
+
     def take(self, received: Sequence[int], raws: Sequence[bytes]) -> list[Item]:
         """Take raw messages received at `received` (ns, never falling), at least one."""
-        said = self.said = self.venue.decode(received, raws, self.instruments)
-        now = received[-1]
         items = self._begin()
+        self.said = []
+        start = 0
+        for at, raw in enumerate(raws):
+            if raw.startswith(PREFIX):
+                self._runs(received[start:at], raws[start:at], items)
+                self._turn(received[at], raw, items)
+                start = at + 1
+        self._runs(received[start:], raws[start:], items)
+        return items
+
+    def _runs(self, received: Sequence[int], raws: Sequence[bytes], items: list[Item]) -> None:
+        """Take the messages between two turns: those that may come twice, and the others."""
+        twice = bisect_left(received, self.connections.merged_until)
+        for start, end in ((0, twice), (twice, len(raws))):
+            if start < end:
+                self._run(received[start:end], raws[start:end], items)
+
+    def _turn(self, now: int, raw: bytes, items: list[Item]) -> None:
+        """Take a turn of a connection, as the loop noted it."""
+        self.counts["turns"] += 1
+        try:
+            turn = turn_of(raw)
+        except Unreadable as error:
+            self.said.append(said := Said(malformed=[Malformed(now, raw, str(error))]))
+            self._malformed(said, items)
+            return
+        turned = self.connections.take(turn, now)
+        if turned.connected is None:
+            return
+        names = {
+            "venue": self.venue.venue,
+            "product": self.venue.product,
+            "connection": turned.connection,
+            "ts_recv": now,
+        }
+        event: Event
+        if turned.connected:
+            event = FeedConnected.model_validate(names)
+        else:
+            event = FeedDisconnected.model_validate({**names, "reason": turn.reason[:300]})
+        items.append(self.fact(feed_subject("event", self.venue), event, now))
+
+    def _run(self, received: Sequence[int], raws: Sequence[bytes], items: list[Item]) -> None:
+        """Take a run of the venue's messages: no connection turned between them."""
+        said = self.venue.decode(received, raws, self.instruments)
+        self.said.append(said)
+        now = received[-1]
+        self.merging = self.connections.merging(received[0])
+        if said.listed is not None:
+            self._unlisted(said.listed)
         self._defined(now, items)
         self.counts["messages"] += len(raws)
         if said.books is not None:
@@ -110,7 +174,13 @@ class Intake:
         if said.trades is not None:
             for instrument, records in self._split(said.trades):
                 self._trades(instrument, records, items)
-        return items
+
+    def _unlisted(self, listed: frozenset[str]) -> None:
+        """What is defined and not in a full answer about instruments is not traded any more."""
+        for symbol, instrument in self.instruments.by_symbol.items():
+            if symbol not in listed and instrument.definition.status != "DELISTED":
+                gone = instrument.definition.model_copy(update={"status": "DELISTED"})
+                self.instruments.define(gone)
 
     def tick(self, now: int) -> list[Item]:
         """Let time reach `now` (ns): holes are given up when they are due."""

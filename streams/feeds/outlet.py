@@ -1,14 +1,20 @@
 """What a writer asks of a feed: frames of its items, and a declaration of those it gave up."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tidemill.schemas.events.feed import RecordsGivenUp, TradeGapDeclared
+import numpy as np
+
+from tidemill.schemas.enums import RecordFlag
+from tidemill.schemas.events.feed import BookGapDetected, RecordsGivenUp, TradeGapDeclared
 from tidemill.schemas.events.instrument import InstrumentDefined
+from tidemill.schemas.identifiers import ALL
+from tidemill.schemas.kinds.book import BOOK
 from tidemill.schemas.kinds.status import STATUS
 from tidemill.schemas.kinds.trade import TRADE
+from tidemill.streams import subjects
 from tidemill.streams.feeds import frames
-from tidemill.streams.feeds.feed import Batch, Venue, feed_subject
+from tidemill.streams.feeds.feed import Batch, Venue
 from tidemill.streams.feeds.intake import Fact, Item
 from tidemill.streams.subjects import parse
 
@@ -19,22 +25,43 @@ REASON = "not acknowledged in time"
 
 
 @dataclass
-class _Lost:
-    """What was given up since it was last declared; bounded by the number of instruments."""
+class _Records:
+    """How many records of one product were given up, and between which receive times (ns)."""
 
     records: int = 0
     ts_from: int = 0
     ts_to: int = 0
+
+
+@dataclass
+class _Lost:
+    """What was given up since it was last declared; bounded by the number of instruments."""
+
+    records: dict[str, _Records] = field(default_factory=dict)  # by product
+    books: dict[str, BookGapDetected] = field(default_factory=dict)  # by subject of its events
     trades: dict[str, TradeGapDeclared] = field(default_factory=dict)  # by subject of its events
     again: dict[str, Item] = field(default_factory=dict)  # newest definition, hold: said anew
 
 
 class FeedSource:
-    """A `writer.Source` of a feed's items."""
+    """A `writer.Source` of the items of a venue's feeds.
 
-    def __init__(self, venue: Venue) -> None:
-        self._venue = venue
+    `products` tells the product of a symbol, where it is another than the venue file's. A book of
+    which a part was given up is torn: nothing of it is appended before its next snapshot.
+    """
+
+    def __init__(self, venue: Venue, products: Mapping[str, str] | None = None) -> None:
+        self._venue, self._product = venue.venue, venue.product
+        self._products = products or {}
         self._lost = _Lost()
+        self._torn: set[str] = set()  # subjects of books
+        self._newly_torn: set[str] = set()  # symbols
+
+    def torn(self) -> list[str]:
+        """Return the symbols whose book was torn since the last call."""
+        found = sorted(self._newly_torn)
+        self._newly_torn.clear()
+        return found
 
     def size(self, item: Item) -> int:
         """Return about the bytes that `item` takes."""
@@ -42,7 +69,19 @@ class FeedSource:
 
     def cut(self, items: Sequence[Item], sequence: int) -> frames.Messages:
         """Return the messages of `items`, their sequences from `sequence` on."""
+        if self._torn:
+            items = [kept for item in items if (kept := self._mended(item)) is not None]
         return frames.cut_flush(items, sequence)
+
+    def _mended(self, item: Item) -> Item | None:
+        """Return what may be appended of an item: nothing of a torn book before a snapshot."""
+        if item.subject not in self._torn or isinstance(item, Fact):
+            return item
+        snapshots = np.flatnonzero(item.records["flags"] & np.uint16(RecordFlag.SNAPSHOT))
+        if not len(snapshots):
+            return None
+        self._torn.discard(item.subject)
+        return item._replace(records=item.records[snapshots[0] :])
 
     def give_up(self, items: Sequence[Item]) -> None:
         """Note what is lost: how much, which trades; and what must be said again."""
@@ -58,16 +97,17 @@ class FeedSource:
         """Return definitions and holds that were lost, and events that declare the rest."""
         lost, self._lost = self._lost, _Lost()
         items = list(lost.again.values())
-        if lost.records:
+        for product, count in sorted(lost.records.items()):
             event = RecordsGivenUp(
-                venue=self._venue.venue,
-                product=self._venue.product,
-                records=lost.records,
-                ts_from=lost.ts_from,
-                ts_to=lost.ts_to,
+                venue=self._venue,
+                product=product,
+                records=count.records,
+                ts_from=count.ts_from,
+                ts_to=count.ts_to,
                 reason=REASON,
             )
-            items.append(Fact(feed_subject("event", self._venue), event, lost.ts_to))
+            items.append(Fact(subjects.md("event", self._venue, product, ALL), event, count.ts_to))
+        items += [Fact(subject, event, event.ts_recv) for subject, event in lost.books.items()]
         items += [Fact(subject, event, event.ts_recv) for subject, event in lost.trades.items()]
         return items
 
@@ -77,15 +117,19 @@ class FeedSource:
             if not batch.subject.endswith(".all"):
                 lost.again[batch.subject] = batch
             return
+        symbol = parse(batch.subject).symbol
         times = batch.records["ts_recv"]
-        lost.ts_from = min(lost.ts_from or int(times[0]), int(times.min()))
-        lost.ts_to = max(lost.ts_to, int(times.max()))
-        lost.records += len(times)
+        count = lost.records.setdefault(
+            self._products.get(symbol, self._product), _Records(ts_from=int(times[0]))
+        )
+        count.ts_from = min(count.ts_from, int(times.min()))
+        count.ts_to = max(count.ts_to, int(times.max()))
+        count.records += len(times)
         if batch.kind is TRADE:
             first, last = batch.records[0], batch.records[-1]
-            event = TradeGapDeclared(
-                venue=self._venue.venue,
-                symbol=parse(batch.subject).symbol,
+            gap = TradeGapDeclared(
+                venue=self._venue,
+                symbol=symbol,
                 first_id=int(first["trade_id"]),
                 last_id=int(last["trade_id"]),
                 ts_from=int(first["ts_event"]),
@@ -93,7 +137,26 @@ class FeedSource:
                 ts_recv=int(last["ts_recv"]),
                 reason=REASON,
             )
-            self._lose_trades(batch.subject.replace(".trade.", ".event.", 1), event)
+            self._lose_trades(batch.subject.replace(".trade.", ".event.", 1), gap)
+        elif batch.kind is BOOK:
+            self._tear(batch, symbol)
+
+    def _tear(self, batch: Batch, symbol: str) -> None:
+        """A part of a book is lost: what follows does not continue what LOG holds of it."""
+        first, last = batch.records[0], batch.records[-1]
+        self._torn.add(batch.subject)
+        self._newly_torn.add(symbol)
+        subject = batch.subject.replace(".book.", ".event.", 1)
+        before = self._lost.books.get(subject)
+        self._lost.books[subject] = BookGapDetected(
+            venue=self._venue,
+            symbol=symbol,
+            last_update_id=before.last_update_id if before else int(first["first_update_id"]) - 1,
+            expected_id=before.expected_id if before else int(first["first_update_id"]),
+            received_id=int(last["last_update_id"]),
+            ts_recv=int(last["ts_recv"]),
+            reason="OVERFLOW",
+        )
 
     def _lose_trades(self, subject: str, event: TradeGapDeclared) -> None:
         """Widen what is lost of an instrument by the trades of `event`."""

@@ -1,43 +1,64 @@
-"""The role feeds: one venue and product from its sockets into LOG, continuing where it ended."""
+"""The role feeds: one venue, all its products, from their sockets into LOG through one writer."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import NamedTuple
 
 from tidemill.schemas import events, kinds
 from tidemill.schemas.events.instrument import InstrumentDefined
 from tidemill.schemas.identifiers import ALL
 from tidemill.streams import subjects
 from tidemill.streams.feeds.capture import Recorder
+from tidemill.streams.feeds.disk import Disk
 from tidemill.streams.feeds.feed import Endpoints, Instruments, Venue
 from tidemill.streams.feeds.intake import Item
-from tidemill.streams.feeds.live import Known, LiveFeed
+from tidemill.streams.feeds.live import Known, LiveFeed, rest_of
 from tidemill.streams.feeds.outlet import FeedSource
+from tidemill.streams.feeds.rest import Rest
 from tidemill.streams.log import Log
 from tidemill.streams.writer import Writer
 
 DRAIN_S = 2.0
 """How long a feed that is stopped still appends what it has."""
+MEND_S = 0.1
+"""How soon a book that was torn on its way into the log begins anew."""
+
+
+class Subscription(NamedTuple):
+    """What of one product is subscribed to, where, and over how many connections at once."""
+
+    venue: Venue
+    symbols: Sequence[str]
+    endpoints: Endpoints
+    connections: int = 1
 
 
 class Feed:
-    """A live feed that appends to `log`; `feed` and `writer` are there once it runs.
+    """The live feeds of one venue, which append to `log`; `feeds` are there once it runs.
 
-    `dead` is a directory for captures of messages that could not be read.
+    `dead` is a directory for captures of messages that could not be read; `usage` tells the used
+    part (0 to 1) of the log's disk. Raises ValueError unless all products are of one venue and
+    every symbol is of one product.
     """
 
     def __init__(
         self,
         log: Log,
-        venue: Venue,
-        symbols: Sequence[str],
-        endpoints: Endpoints,
+        subscriptions: Sequence[Subscription],
         dead: Path | None = None,
+        usage: Callable[[], float] = lambda: 0.0,
     ) -> None:
-        self._log, self._venue, self._symbols = log, venue, list(symbols)
-        self._endpoints, self._dead = endpoints, dead
-        self.writer = Writer[Item](log, f"md.*.{venue.venue}.*.*", FeedSource(venue))
-        self.feed: LiveFeed | None = None
+        self._log, self._subscriptions, self._dead = log, list(subscriptions), dead
+        self._products = _products(self._subscriptions)
+        venue = self._subscriptions[0].venue
+        self.venue = venue.venue
+        self.products = [each.venue.product for each in self._subscriptions]
+        self._source = FeedSource(venue, self._products)
+        self.writer = Writer[Item](log, f"md.*.{venue.venue}.*.*", self._source)
+        self.disk = Disk(usage)
+        self.feeds: list[LiveFeed] = []
 
     async def run(self) -> None:
         """Own the subjects, read back what is known, and feed until cancelled.
@@ -45,14 +66,27 @@ class Feed:
         Raises Fenced (in a group) when another feed of this venue has taken over.
         """
         await self.writer.open()
-        known = await known_of(self._log, self._venue, self._symbols)
-        name = f"dead_{self._venue.venue}_{self._venue.product}"
+        async with AsyncExitStack() as stack:
+            rests: dict[str, Rest] = {}
+            for each in self._subscriptions:
+                if each.endpoints.rest not in rests:
+                    rest = await stack.enter_async_context(rest_of(each.venue, each.endpoints))
+                    rests[each.endpoints.rest] = rest
+            self.feeds = [await self._feed(s, rests[s.endpoints.rest]) for s in self._subscriptions]
+            await self._run()
+
+    async def _feed(self, subscription: Subscription, rest: Rest) -> LiveFeed:
+        venue, symbols, endpoints, connections = subscription
+        known = await known_of(self._log, venue, symbols)
+        name = f"dead_{venue.venue}_{venue.product}"
         dead = Recorder(self._dead, name) if self._dead is not None else None
-        self.feed = LiveFeed(
-            self._venue, self._symbols, self._endpoints, self.writer, known, dead=dead
+        return LiveFeed(
+            venue, symbols, endpoints, self, known, dead=dead, connections=connections, rest=rest
         )
+
+    async def _run(self) -> None:
         writing = asyncio.create_task(self.writer.run())
-        feeding = asyncio.create_task(self.feed.run())
+        feeding = asyncio.create_task(self._feeding())
         try:
             done, _ = await asyncio.wait({writing, feeding}, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
@@ -65,21 +99,53 @@ class Feed:
             writing.cancel()
             await asyncio.gather(writing, return_exceptions=True)
 
+    async def _feeding(self) -> None:
+        self.disk.look(asyncio.get_running_loop().time())
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.disk.watch())
+            group.create_task(self._mend())
+            for feed in self.feeds:
+                group.create_task(feed.run())
+
+    async def put(self, items: list[Item]) -> None:
+        """Append `items`; give them up while the log's disk is full. The outlet of every feed."""
+        await (self.writer.refuse if self.disk.full else self.writer.put)(items)
+
+    async def _mend(self) -> None:
+        """Have books begin anew that the log has only a part of."""
+        while True:
+            await asyncio.sleep(MEND_S)
+            torn = self._source.torn()
+            for feed in self.feeds:
+                if mine := [s for s in torn if self._products[s] == feed.venue.product]:
+                    await feed.distrust(mine)
+
+
+def _products(subscriptions: Sequence[Subscription]) -> dict[str, str]:
+    """Return the product of every symbol. Raises ValueError where that is not one."""
+    products: dict[str, str] = {}
+    for venue, symbols, *_ in subscriptions:
+        if venue.venue != subscriptions[0].venue.venue:
+            raise ValueError(f"{venue.venue} and {subscriptions[0].venue.venue} are two venues")
+        for symbol in symbols:
+            if products.setdefault(symbol, venue.product) != venue.product:
+                raise ValueError(f"{symbol} is of {products[symbol]} and of {venue.product}")
+    return products
+
 
 async def record(
-    venue: Venue,
-    symbols: Sequence[str],
-    endpoints: Endpoints,
-    directory: Path,
-    seconds: float | None = None,
+    subscription: Subscription, directory: Path, seconds: float | None = None
 ) -> list[Path]:
     """Write what a venue sends to captures in `directory`, for `seconds` or until cancelled.
 
     Return the files. Nothing is appended anywhere.
     """
+    venue, symbols, endpoints, connections = subscription
     recorder = Recorder(directory, f"{venue.venue}_{venue.product}")
-    feed = LiveFeed(venue, symbols, endpoints, Nowhere(), recorder=recorder)
-    recorder.on_file = lambda: feed.definitions
+    feed = LiveFeed(
+        venue, symbols, endpoints, Nowhere(), recorder=recorder, connections=connections
+    )
+    recorder.on_file = feed.beginning
     try:
         async with asyncio.timeout(seconds):
             await feed.run()

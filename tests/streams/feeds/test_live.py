@@ -22,7 +22,7 @@ from tidemill.streams.feeds.capture import CaptureFile
 from tidemill.streams.feeds.feed import Endpoints
 from tidemill.streams.feeds.live import LiveFeed
 from tidemill.streams.feeds.replay import Replay
-from tidemill.streams.feeds.role import Feed, Nowhere, known_of, record
+from tidemill.streams.feeds.role import Feed, Nowhere, Subscription, known_of, record
 from tidemill.streams.log import Message
 from tidemill.streams.memory import MemoryLog
 from tidemill.streams.subjects import LOG_SUBJECTS
@@ -80,7 +80,7 @@ async def exchange(*options: str) -> AsyncIterator[SimulatedExchange]:
 async def fed(feeding: Feed) -> AsyncIterator[Feed]:
     """Run a feed until it is started, and then as long as the test needs it."""
     async with running(feeding.run()):
-        await until(lambda: feeding.feed is not None)
+        await until(lambda: bool(feeding.feeds))
         yield feeding
 
 
@@ -141,11 +141,20 @@ async def equal_to_the_exchange(
 
 
 def feed(log: MemoryLog, simulated: SimulatedExchange, venue: BinanceSpot | None = None) -> Feed:
-    return Feed(log, venue or BinanceSpot(), SYMBOLS, simulated.endpoints)
+    return Feed(log, [Subscription(venue or BinanceSpot(), SYMBOLS, simulated.endpoints)])
+
+
+def one(endpoints: Endpoints) -> list[Subscription]:
+    return [Subscription(BinanceSpot(), ["BTCUSDT"], endpoints)]
+
+
+def connections_of(running_feed: Feed) -> int:
+    turns = [line.turn for line in running_feed.feeds[0].lines.all]
+    return max((turn.connection for turn in turns if turn), default=0)
 
 
 def count(running_feed: Feed, name: str) -> int:
-    return running_feed.feed.intake.counts[name] if running_feed.feed is not None else 0
+    return running_feed.feeds[0].intake.counts[name] if running_feed.feeds else 0
 
 
 async def test_what_the_exchange_trades_is_in_the_log_in_order_and_exact():
@@ -177,9 +186,9 @@ async def test_dropped_trades_are_fetched_and_duplicates_vanish():
         async with fed(feeding):
             await until(lambda: count(feeding, "trades") > 50)
             await simulated.fault("duplicate", symbol="BTCUSDT", count=20)
-            await until(lambda: feeding.feed.intake.sequences["BTCUSDT"].duplicates >= 20)
+            await until(lambda: feeding.feeds[0].intake.sequences["BTCUSDT"].duplicates >= 20)
             await simulated.fault("drop", symbol="BTCUSDT", count=5)
-            await until(lambda: feeding.feed.intake.events["TradeGapFilled"] > 0)
+            await until(lambda: feeding.feeds[0].intake.events["TradeGapFilled"] > 0)
             seen = count(feeding, "trades")
             await until(lambda: count(feeding, "trades") > seen + 50)
         messages = await contents(log)
@@ -202,7 +211,7 @@ async def test_after_a_cut_the_feed_connects_again_and_what_was_missed_is_fetche
         async with fed(feeding):
             await until(lambda: count(feeding, "trades") > 50)
             await simulated.fault("cut")
-            await until(lambda: feeding.feed.intake.events["FeedConnected"] == 2)
+            await until(lambda: feeding.feeds[0].intake.events["FeedConnected"] == 2)
             seen = count(feeding, "trades")
             await until(lambda: count(feeding, "trades") > seen + 100)
         messages = await contents(log)
@@ -240,8 +249,10 @@ async def test_holds_that_a_killed_feed_left_on_are_ended():
     async with exchange() as simulated:
         feeding = feed(log, simulated)
         async with fed(feeding):
-            await until(lambda: count(feeding, "trades") > 20 and feeding.feed.intake.clock.newest)
-        held = feeding.feed.intake.release(["ETHUSDT"], 1)[0]
+            await until(
+                lambda: count(feeding, "trades") > 20 and feeding.feeds[0].intake.clock.newest
+            )
+        held = feeding.feeds[0].intake.release(["ETHUSDT"], 1)[0]
         held.records["hold"] = 1
         await log.append([*feeding.writer._source.cut([held], 10_000)], None)
         known = await known_of(log, BinanceSpot(), SYMBOLS)
@@ -261,7 +272,7 @@ async def test_sockets_are_replaced_before_their_end_and_nothing_comes_twice():
     async with exchange() as simulated:
         feeding = feed(log, simulated, ShortLived())
         async with fed(feeding):
-            await until(lambda: feeding.feed._connections >= 3)
+            await until(lambda: connections_of(feeding) >= 3)
             await until(lambda: count(feeding, "duplicates") > 0)
         messages = await contents(log)
         for symbol in SYMBOLS:
@@ -280,7 +291,9 @@ async def test_what_is_recorded_live_replays_to_the_same_trades(tmp_path):
         feeding = feed(log, simulated)
         async with fed(feeding):
             await until(lambda: count(feeding, "trades") > 0)
-            files = await record(BinanceSpot(), SYMBOLS, simulated.endpoints, tmp_path, 3.0)
+            files = await record(
+                Subscription(BinanceSpot(), SYMBOLS, simulated.endpoints), tmp_path, 3.0
+            )
         messages = await contents(log)
     replaying = Replay(files, BinanceSpot())
     replayed = [Message(0, s, p) for batch in replaying.batches() for s, p in batch]
@@ -352,9 +365,9 @@ async def test_an_unreadable_message_is_kept_counted_and_said_and_the_feed_goes_
     venue = Scripted([[trade(1), b"{broken", trade(2, "x"), trade(3)]])
     venue.rest["/api/v3/historicalTrades"] = b"[]"
     async with scripted(venue) as endpoints:
-        feeding = Feed(log, BinanceSpot(), ["BTCUSDT"], endpoints, dead=tmp_path)
+        feeding = Feed(log, one(endpoints), dead=tmp_path)
         async with fed(feeding):
-            await until(lambda: feeding.feed.intake.events["TradeGapDeclared"] == 1)
+            await until(lambda: feeding.feeds[0].intake.events["TradeGapDeclared"] == 1)
     (dead,) = tmp_path.iterdir()
     assert [raw.strip() for _, raw in CaptureFile(dead)] == [b"{broken", trade(2, "x")]
     messages = await contents(log)
@@ -367,12 +380,12 @@ async def test_a_hole_that_rest_cannot_fill_is_declared_after_two_seconds_over_b
     log = MemoryLog("LOG", LOG_SUBJECTS)
     venue = Scripted([[trade(1), trade(4)]])
     async with scripted(venue) as endpoints:
-        feeding = Feed(log, BinanceSpot(), ["BTCUSDT"], endpoints)
+        feeding = Feed(log, one(endpoints))
         loop = asyncio.get_running_loop()
         async with fed(feeding):
-            await until(lambda: feeding.feed.intake.holes)
+            await until(lambda: feeding.feeds[0].intake.holes)
             began = loop.time()
-            await until(lambda: not feeding.feed.intake.holes)
+            await until(lambda: not feeding.feeds[0].intake.holes)
             assert 1.8 < loop.time() - began < 3.0
     paths = {path.partition("?")[0] for path in venue.asked}
     assert {"/api/v3/historicalTrades", "/api/v3/trades"} <= paths
@@ -384,7 +397,7 @@ async def test_an_announced_shutdown_opens_the_next_socket_first():
     venue = Scripted([[trade(1), shutdown], [trade(1), trade(2)]])
     log = MemoryLog("LOG", LOG_SUBJECTS)
     async with scripted(venue) as endpoints:
-        feeding = Feed(log, BinanceSpot(), ["BTCUSDT"], endpoints)
+        feeding = Feed(log, one(endpoints))
         async with fed(feeding):
             await until(lambda: count(feeding, "trades") == 2)
     assert "FeedDisconnected" not in names(await contents(log))
@@ -396,10 +409,10 @@ async def test_refused_subscriptions_end_the_socket_and_are_tried_again_after_a_
     venue.subscribes = False
     log = MemoryLog("LOG", LOG_SUBJECTS)
     async with scripted(venue) as endpoints:
-        feeding = Feed(log, BinanceSpot(), ["BTCUSDT"], endpoints)
+        feeding = Feed(log, one(endpoints))
         async with fed(feeding):
-            await until(lambda: feeding.feed.failures["connect"] >= 2)
-            assert feeding.feed.failures["refused"] >= 1 and not feeding.feed.connected
+            await until(lambda: feeding.feeds[0].failures["connect"] >= 2)
+            assert feeding.feeds[0].failures["refused"] >= 1 and not feeding.feeds[0].connected
             venue.subscribes = True
             await until(lambda: count(feeding, "trades") == 1)
 
@@ -409,7 +422,7 @@ async def test_while_no_socket_is_up_there_is_no_status():
     venue.subscribes = False
     log = MemoryLog("LOG", LOG_SUBJECTS)
     async with scripted(venue) as endpoints:
-        feeding = Feed(log, BinanceSpot(), ["BTCUSDT"], endpoints)
+        feeding = Feed(log, one(endpoints))
         async with fed(feeding):
             await asyncio.sleep(1.5)
     assert not any(m.subject.startswith("md.status.") for m in await contents(log))
@@ -446,6 +459,6 @@ async def test_a_venue_that_closes_every_socket_is_not_stormed():
 
     log = MemoryLog("LOG", LOG_SUBJECTS)
     venue = Closing([])
-    async with scripted(venue) as endpoints, fed(Feed(log, BinanceSpot(), ["BTCUSDT"], endpoints)):
+    async with scripted(venue) as endpoints, fed(Feed(log, one(endpoints))):
         await asyncio.sleep(3)
     assert 2 <= venue.connections <= 7, "0.25, 0.5, 1, 2 s and so on, at least half of each"

@@ -12,6 +12,7 @@ from tidemill.schemas.kinds.quote import QUOTE
 from tidemill.schemas.kinds.status import STATUS
 from tidemill.schemas.kinds.trade import TRADE
 from tidemill.streams.feeds.binance_spot import BinanceSpot
+from tidemill.streams.feeds.connections import Turn, socket_message
 from tidemill.streams.feeds.feed import Batch, Endpoints, Instruments
 from tidemill.streams.feeds.frames import FRAME_BYTES, cut, cut_flush
 from tidemill.streams.feeds.intake import Fact, Intake
@@ -165,7 +166,8 @@ async def test_records_that_a_log_does_not_take_in_time_are_declared_when_it_is_
 
 def test_two_connections_are_merged_by_ids():
     intake = Intake(VENUE, Instruments(infer=VENUE.infer))
-    intake.merging = True
+    turns = [Turn("public", i, "OPENING", "", ("BTCUSDT",)) for i in (1, 2)]
+    intake.take([MS] * 2, [socket_message(turn) for turn in turns])
 
     def quote(i: int) -> bytes:
         return b'{"u":%d,"s":"BTCUSDT","b":"1","B":"1","a":"2","A":"1"}' % i
@@ -179,7 +181,9 @@ def test_two_connections_are_merged_by_ids():
 
 def test_a_feed_of_many_instruments_takes_as_many_lines_as_the_venue_wants():
     symbols = [f"A{i}USDT" for i in range(1200)]
-    plans = LiveFeed(VENUE, symbols, Endpoints("ws://x", "http://x"), Nowhere())._plans()
+    plans = LiveFeed(VENUE, symbols, Endpoints("ws://x", "http://x"), Nowhere()).lines.plans(
+        symbols
+    )
     assert [len(p.commands(1)) for p in plans] == [6, 6, 2]
 
 
