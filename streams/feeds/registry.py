@@ -1,6 +1,9 @@
 """The venue files there are, by venue and product."""
 
 from tidemill.streams.feeds.binance_spot import BinanceSpot
+from tidemill.streams.feeds.binance_usdm import BinanceUsdm
+from tidemill.streams.feeds.bybit import CHANNELS as BYBIT_PRODUCTS
+from tidemill.streams.feeds.bybit import Bybit
 from tidemill.streams.feeds.feed import Endpoints, Venue
 from tidemill.streams.feeds.okx import SOCKETS as OKX_PRODUCTS
 from tidemill.streams.feeds.okx import Okx
@@ -8,6 +11,8 @@ from tidemill.streams.feeds.okx import Okx
 _VENUES: tuple[Venue, ...] = (
     BinanceSpot("BINANCE"),
     BinanceSpot("BINANCE_US", "binance.us"),
+    BinanceUsdm(),
+    *map(Bybit, BYBIT_PRODUCTS),
     *map(Okx, OKX_PRODUCTS),
 )
 VENUES: dict[tuple[str, str], Venue] = {(venue.venue, venue.product): venue for venue in _VENUES}
