@@ -12,11 +12,11 @@ import pytest
 from tidemill.schemas.enums import AggressorSide, RecordFlag
 from tidemill.schemas.kinds.quote import TS_NONE
 from tidemill.streams.feeds.binance_spot import BinanceSpot
-from tidemill.streams.feeds.feed import Instruments, Said
+from tidemill.streams.feeds.capture import CaptureFile
+from tidemill.streams.feeds.feed import Instruments, Proof, Said
 
-FIXTURES = Path(os.environ.get("TIDEMILL_DATA", "../shared/data")) / (
-    "exchange_message_fixtures/nautilus_binance.json"
-)
+DATA = Path(os.environ.get("TIDEMILL_DATA", "../shared/data"))
+FIXTURES = DATA / "exchange_message_fixtures/nautilus_binance.json"
 SPOT = "crates/adapters/binance/test_data/spot/http_json/"
 VENUE = BinanceSpot()
 MS = 1_000_000
@@ -28,6 +28,19 @@ TRADE = (
 QUOTE = (
     b'{"u":400900217,"s":"BNBUSDT","b":"25.35190000","B":"31.21000000","a":"25.36520000",'
     b'"A":"40.66000000"}'
+)
+DEPTH = (
+    b'{"stream":"bnbbtc@depth@100ms","data":{"e":"depthUpdate","E":1672515782136,"s":"BNBBTC",'
+    b'"U":157,"u":160,"b":[["0.0024","10"]],"a":[["0.0026","100"],["0.0027","0"]]}}'
+)
+KLINE = (
+    b'{"e":"kline","E":1672515840012,"s":"BNBBTC","k":{"t":1672515780000,"T":1672515839999,'
+    b'"s":"BNBBTC","i":"1m","f":100,"L":200,"o":"0.0010","c":"0.0020","h":"0.0025","l":"0.0015",'
+    b'"v":"1000","n":100,"x":true,"q":"1.0000","V":"500","Q":"0.500","B":"123456"}}'
+)
+AGG_TRADE = (
+    b'{"e":"aggTrade","E":1672515782136,"s":"BNBBTC","a":9001,"p":"0.001","q":"100","f":100,'
+    b'"l":105,"T":1672515782130,"m":true,"M":true}'
 )
 
 
@@ -123,7 +136,7 @@ def test_an_instrument_that_is_not_understood_spares_the_others():
 
 
 def test_every_instrument_of_a_real_exchange_info_is_defined():
-    path = FIXTURES.parent.parent / "captures_cryptofeed/BINANCE.0.gz"
+    path = DATA / "captures_cryptofeed/BINANCE.0.gz"
     if not path.exists():
         pytest.skip(f"no capture at {path}: set TIDEMILL_DATA")
     with gzip.open(path) as lines:
@@ -153,8 +166,7 @@ def test_server_time_is_a_lead_like_any_other():
     assert said.lead_ns == (1499827319559 - 1672515782000) * MS
 
 
-def test_rest_answers_that_are_not_used_are_counted():
-    assert decode(fixture("depth_response.json")).ignored == 1
+def test_a_refusal_of_rest_says_of_which_path():
     refused = decode(rest("/api/v3/trades?symbol=X", b'{"code":-1121,"msg":"Invalid symbol."}'))
     assert refused.refused == ["/api/v3/trades?symbol=X: -1121 Invalid symbol."]
 
@@ -196,6 +208,15 @@ def test_answers_to_commands_are_told_apart():
         TRADE.replace(b"BNBBTC", b"NOBODY"),
         TRADE.replace(b"BNBBTC", b"BNB.BTC"),
         QUOTE.replace(b"400900217", b"null"),
+        DEPTH.replace(b'"U":157', b'"U":"157"'),
+        DEPTH.replace(b'["0.0024","10"]', b'["0.0024"]'),
+        DEPTH.replace(b'"0.0026"', b'"0"'),
+        DEPTH.replace(b'"u":160,', b""),
+        KLINE.replace(b'"o":"0.0010",', b""),
+        KLINE.replace(b'"1000"', b'"many"'),
+        AGG_TRADE.replace(b"9001", b"null").replace(b"BNBBTC", b"ETHBTC"),
+        rest("/api/v3/depth?symbol=BNBBTC", b'{"lastUpdateId":1,"bids":[]}'),
+        rest("/api/v3/aggTrades?symbol=BNBBTC", b'[{"a":1}]'),
         QUOTE.replace(b"25.36520000", b"-25.36520000"),
         rest("/api/v3/trades", b"[{}]"),
         rest("/api/v3/unknown", b"{}"),
@@ -240,11 +261,145 @@ def test_a_capture_without_definitions_tells_the_pair_by_the_symbol(symbol, base
     assert definition.source == "CAPTURE"
 
 
+def test_a_change_of_the_book_follows_the_update_before_its_first():
+    said = decode(DEPTH)
+    assert said.books is not None and not said.malformed and said.lead_ns == 136 * MS
+    (message,) = said.books.messages
+    ids = [message[n] for n in ("first_id", "last_id", "previous_id", "snapshot", "rest")]
+    assert ids == [157, 160, 156, 0, 0]
+    assert message["ts_event"] == 1672515782136 * MS
+    assert said.books.levels.tolist() == [
+        (240_000, 1_000_000_000, 1),
+        (260_000, 10_000_000_000, 2),
+        (270_000, 0, 2),
+    ]
+
+
+def test_a_snapshot_is_of_the_symbol_in_its_path():
+    path = "/api/v3/depth?symbol=BNBBTC&limit=5000"
+    said = decode(TRADE.replace(b"BNBBTC", b"ETHBTC"), rest(path, fixture("depth_response.json")))
+    assert said.books is not None and not said.malformed
+    (message,) = said.books.messages
+    ids = [message[n] for n in ("first_id", "last_id", "previous_id", "snapshot", "rest")]
+    assert ids == [1027024, 1027024, -1, 1, 1] and message["ts_event"] == TS_NONE
+    assert said.books.owners.tolist() == [1], "the second instrument heard of"
+    assert said.books.levels.tolist() == [
+        (400_000_000, 43_100_000_000, 1),
+        (400_000_200, 1_200_000_000, 2),
+    ]
+
+
+def test_a_snapshot_without_a_path_is_of_the_only_instrument_there_is():
+    snapshot = fixture("depth_response.json")
+    alone = decode(DEPTH, snapshot)
+    assert alone.books is not None and alone.books.messages["snapshot"].tolist() == [0, 1]
+    nobodys = decode(snapshot, DEPTH)
+    assert nobodys.books is not None and len(nobodys.books.messages) == 1 and nobodys.ignored == 1
+    unclear = decode(DEPTH, TRADE.replace(b"BNBBTC", b"ETHBTC"), snapshot)
+    assert unclear.books is not None and len(unclear.books.messages) == 1 and unclear.ignored == 1
+
+
+def test_a_closed_bar_of_the_venue_is_kept_and_an_open_one_is_not():
+    said = decode(KLINE.replace(b'"x":true', b'"x":false'), KLINE)
+    assert said.venue_bars is not None and said.ignored == 1 and not said.malformed
+    (bar,) = said.venue_bars.records
+    assert [bar[n] for n in ("open", "high", "low", "close")] == [
+        100_000,
+        250_000,
+        150_000,
+        200_000,
+    ]
+    assert (bar["ts_open"], bar["interval_s"]) == (1672515780000 * MS, 60)
+    assert (bar["volume_hi"], bar["volume_lo"]) == (0, 100_000_000_000)
+    assert bar["quote_volume_lo"] == 10**16 and bar["trade_count"] == 100
+    assert bar["ts_event"] == 1672515840012 * MS
+
+
+def test_a_bar_of_a_month_has_no_length_and_is_not_kept():
+    said = decode(KLINE.replace(b'"1m"', b'"1M"'))
+    assert said.venue_bars is None and said.ignored == 1 and not said.malformed
+
+
+def test_aggregate_trades_have_ids_of_their_own_and_are_marked():
+    path = "/api/v3/aggTrades?symbol=BNBBTC&fromId=9002&limit=1"
+    fill = b'[{"a":9002,"p":"0.001","q":"7","f":106,"l":106,"T":1672515782140,"m":false,"M":true}]'
+    said = decode(AGG_TRADE, rest(path, fill))
+    assert said.trades is not None and not said.malformed
+    assert said.trades.records["trade_id"].tolist() == [9001, 9002]
+    flags = [RecordFlag.AGGREGATE, RecordFlag.AGGREGATE | RecordFlag.FILLED]
+    assert said.trades.records["flags"].tolist() == flags
+
+
+@pytest.mark.parametrize(("first", "second"), [(TRADE, AGG_TRADE), (AGG_TRADE, TRADE)])
+def test_ids_of_two_trade_channels_are_never_mixed(first, second):
+    said = decode(first, second)
+    only = decode(first)
+    assert said.trades is not None and only.trades is not None
+    assert said.trades.records.tolist() == only.trades.records.tolist() and said.ignored == 1
+
+
+def test_what_a_whole_answer_lists_is_told_and_what_a_part_lists_is_not():
+    body = fixture("exchange_info_response.json")
+    assert decode(rest("/api/v3/exchangeInfo", body)).listed == frozenset({"ETHBTC"})
+    assert decode(rest("/api/v3/exchangeInfo?symbols=[%22ETHBTC%22]", body)).listed is None
+    assert decode(body).listed is None
+
+
 def test_subscriptions_name_every_channel_in_commands_of_bounded_size():
     symbols = [f"A{i}USDT" for i in range(150)]
     commands = [
         orjson.loads(c.payload) for c in VENUE.subscriptions(VENUE.sockets[0], symbols, first_id=5)
     ]
-    assert [c["id"] for c in commands] == [5, 6]
+    assert [c["id"] for c in commands] == [5, 6, 7]
     streams = [stream for c in commands for stream in c["params"]]
-    assert len(streams) == 300 and streams[:2] == ["a0usdt@trade", "a0usdt@bookTicker"]
+    names = ["trade", "bookTicker", "depth@100ms", "kline_1m"]
+    assert len(streams) == 600 and streams[:4] == [f"a0usdt@{name}" for name in names]
+    assert max(len(c["params"]) for c in commands) == 200
+
+
+def test_every_channel_says_how_it_is_proven():
+    proofs = {c.name: (c.kind, c.proof) for c in VENUE.sockets[0].channels}
+    assert proofs["trade"] == ("trade", Proof.CONTIGUOUS)
+    assert proofs["depth@100ms"] == ("book", Proof.CONTIGUOUS)
+    assert proofs["bookTicker"] == ("quote", Proof.CONFLATED)
+
+
+@pytest.mark.parametrize(
+    ("path", "weight"),
+    [
+        (VENUE.snapshot_path("BTCUSDT"), 250),
+        ("/api/v3/depth?symbol=BTCUSDT", 5),
+        ("/api/v3/depth?symbol=BTCUSDT&limit=500", 25),
+        (VENUE.trades_paths("BTCUSDT", 1, 10)[0], 25),
+        (VENUE.definitions_path(["BTCUSDT"]), 20),
+        (VENUE.time_path(), 1),
+    ],
+)
+def test_requests_cost_what_the_document_says(path, weight):
+    assert VENUE.weight(path) == weight
+
+
+def test_the_used_part_of_a_minute_is_told_by_the_header():
+    assert VENUE.used({"X-MBX-USED-WEIGHT-1M": "1500"}) == 0.25
+    assert VENUE.used({}) is None and VENUE.used({"X-MBX-USED-WEIGHT-1M": "many"}) is None
+
+
+def test_a_real_session_across_midnight_is_read_to_exactly_its_contents():
+    """data/README.md: 6,495 depth, 19,904 trade, 73,174 bookTicker, one snapshot; contiguous."""
+    paths = [DATA / f"binance_captures_hftbacktest/spot/btcusdt_2024080{day}.gz" for day in (8, 9)]
+    if not all(path.exists() for path in paths):
+        pytest.skip(f"no captures at {paths[0].parent}: set TIDEMILL_DATA")
+    instruments = Instruments(infer=VENUE.infer)
+    lines = [line for path in paths for line in CaptureFile(path)]
+    runs = [
+        VENUE.decode(*zip(*lines[at : at + 5000], strict=True), instruments)
+        for at in range(0, len(lines), 5000)
+    ]
+    assert not any(said.malformed or said.ignored or said.refused for said in runs)
+    trade_ids = np.concatenate([r.trades.records["trade_id"] for r in runs if r.trades])
+    assert len(trade_ids) == 19_904 and (np.diff(trade_ids) == 1).all()
+    assert sum(len(r.quotes.records) for r in runs if r.quotes) == 73_174
+    messages = np.concatenate([r.books.messages for r in runs if r.books])
+    changes = messages[messages["snapshot"] == 0]
+    assert len(changes) == 6_495 and len(messages) == 6_496
+    assert (changes["previous_id"][1:] == changes["last_id"][:-1]).all()
