@@ -8,8 +8,9 @@ The loop notes every turn of a connection as a raw message among the venue's (`s
     CLOSED   we ended it: another one took over, or its symbols are not wanted any more
 
 A symbol is heard on a socket while at least one connection that carries it is UP. It lapses when
-the last one goes. Connection 0 that is DOWN stands for all: what writes the messages began anew.
-A capture without such messages is heard always.
+the last one goes. Connection 0 stands for the loop itself, its symbols are all that it wants; when
+it is DOWN, so is every connection: the loop began anew. A capture without such messages is heard
+always.
 """
 
 from collections.abc import Mapping
@@ -22,6 +23,8 @@ from tidemill.schemas.errors import Unreadable
 
 State = Literal["OPENING", "UP", "DOWN", "CLOSED"]
 PREFIX = b'{"stream":"socket:'
+LOOP = 0
+"""The number that stands for the loop itself."""
 TAIL_NS = 1_000_000_000
 """How long after two connections carried the same the later one's messages are still merged."""
 
@@ -77,6 +80,7 @@ class Turned:
 class Connections:
     """The connections of one feed. `connected` says that everything wanted is heard.
 
+    What is wanted while everything else is heard (an instrument just listed) does not change that.
     `merged_until` is the receive time (ns) when messages stopped coming twice, the last time.
     """
 
@@ -85,6 +89,7 @@ class Connections:
         self.merged_until = 0
         self._up: dict[Heard, set[int]] = {}  # wanted, and the connections that are UP
         self._opening: dict[Heard, set[int]] = {}
+        self._joined: set[Heard] = set()  # those of `_up` that were UP once
         self._twice: set[Heard] = set()
         self._named = 0
 
@@ -99,10 +104,10 @@ class Connections:
     def take(self, turn: Turn, now: int) -> Turned:
         """Take a turn at `now` (ns, receive time)."""
         turned = Turned(connection=turn.connection)
-        if turn.connection == 0 and turn.state == "DOWN":
+        if turn.connection == LOOP and turn.state == "DOWN":
             for key in list(self._up):
                 self._leave(key, None, turned, now)
-        for symbol in turn.symbols:
+        for symbol in turn.symbols if turn.connection != LOOP else ():
             key = turn.socket, symbol
             if turn.state == "OPENING":
                 self._up.setdefault(key, set())
@@ -113,6 +118,7 @@ class Connections:
                 self._leave(key, turn.connection, turned, now)
                 if turn.state == "CLOSED" and not self._up[key] and not self._opening[key]:
                     del self._up[key], self._opening[key]  # not wanted any more
+                    self._joined.discard(key)
             self._count(key, now)
         self._note(turned)
         return turned
@@ -122,6 +128,7 @@ class Connections:
         if not up:
             turned.resumed.append(key)
         up.add(connection)
+        self._joined.add(key)
         self._opening.setdefault(key, set()).discard(connection)
 
     def _leave(self, key: Heard, connection: int | None, turned: Turned, now: int) -> None:
@@ -146,7 +153,8 @@ class Connections:
             self.merged_until = max(self.merged_until, now + TAIL_NS)
 
     def _note(self, turned: Turned) -> None:
-        connected = bool(self._up) and all(self._up.values())
+        counted = self._joined if self.connected else self._up
+        connected = bool(self._up) and all(self._up[key] for key in counted)
         if connected != self.connected:
             self.connected = turned.connected = connected
             if connected:

@@ -4,7 +4,7 @@ A venue file (one per venue and product) is declarations and pure decoding: no c
 one loop of `websocket.py` and the one player of `replay.py` call the same `decode`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple, Protocol
@@ -150,6 +150,10 @@ class Instruments:
     def wants(self, symbol: str) -> bool:
         """Whether `symbol` is one that this feed defines."""
         return self._wanted is None or symbol in self._wanted
+
+    def limit(self, wanted: Iterable[str]) -> None:
+        """Define only `wanted` from now on."""
+        self._wanted = frozenset(wanted)
 
     def define(self, definition: InstrumentDefined) -> None:
         """Take a definition; note it if it says anything new."""

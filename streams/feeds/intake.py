@@ -28,7 +28,7 @@ from tidemill.schemas.kinds.quote import QUOTE
 from tidemill.schemas.kinds.status import STATUS
 from tidemill.schemas.kinds.trade import TRADE
 from tidemill.streams.feeds.clock import VenueClock
-from tidemill.streams.feeds.connections import PREFIX, Connections, turn_of
+from tidemill.streams.feeds.connections import LOOP, PREFIX, Connections, turn_of
 from tidemill.streams.feeds.feed import (
     Batch,
     Decoded,
@@ -136,6 +136,8 @@ class Intake:
             self.said.append(said := Said(malformed=[Malformed(now, raw, str(error))]))
             self._malformed(said, items)
             return
+        if turn.connection == LOOP and turn.symbols:
+            self.instruments.limit(turn.symbols)
         turned = self.connections.take(turn, now)
         if turned.connected is None:
             return

@@ -16,7 +16,7 @@ import structlog
 
 from tidemill.streams.feeds.asking import Asking
 from tidemill.streams.feeds.capture import Recorder
-from tidemill.streams.feeds.connections import Turn, socket_message
+from tidemill.streams.feeds.connections import LOOP, State, Turn, socket_message
 from tidemill.streams.feeds.feed import Endpoints as Endpoints
 from tidemill.streams.feeds.feed import Instruments, Malformed, Said, Venue
 from tidemill.streams.feeds.inbox import Inbox
@@ -107,8 +107,13 @@ class LiveFeed:
 
     def beginning(self) -> list[bytes]:
         """Return raw messages that a capture which begins now needs: definitions, connections."""
-        up = (line.turn for line in self.lines.all)
-        return [*self.asking.definitions, *(socket_message(turn) for turn in up if turn)]
+        turns = [self._turn("UP", ""), *(line.turn for line in self.lines.all)]
+        told = [socket_message(turn) for turn in turns if turn is not None]
+        return [*told[:1], *self.asking.definitions, *told[1:]]
+
+    def _turn(self, state: State, reason: str) -> Turn:
+        """A turn of the loop itself."""
+        return Turn("", LOOP, state, reason, tuple(self.symbols))
 
     async def run(self) -> None:
         """Define, connect, and append what comes, until cancelled."""
@@ -119,7 +124,7 @@ class LiveFeed:
             await self._run()
 
     async def _run(self) -> None:
-        self.inbox.note(socket_message(Turn("", 0, "DOWN", "the feed began", ())))
+        self.inbox.note(socket_message(self._turn("DOWN", "the feed began")))
         async with asyncio.TaskGroup() as group:
             group.create_task(self._pump())
             await self._define()

@@ -28,6 +28,7 @@ OVERLAP_S = 2.0
 """How long an old and a new connection run beside each other."""
 OPEN_TIMEOUT_S = 10.0
 SUBSCRIBE_TIMEOUT_S = 10.0
+CLOSE_TIMEOUT_S = 1.0
 PING_INTERVAL_S = PING_TIMEOUT_S = 5.0
 """A half-open connection is noticed within their sum; venues allow few commands a second."""
 SILENT_S, SILENT_S_MAX = 10.0, 600.0
@@ -278,6 +279,9 @@ class Line:
     async def _end(self, connection: Connection, state: State, reason: str) -> None:
         """End a connection, and wait until it has noted that."""
         connection.ending, connection.ending_reason = state, reason
+        if connection.client is not None:
+            await connection.client.close(1000, reason)  # what was sent before is read
+            await _first([connection.reading], CLOSE_TIMEOUT_S)
         connection.reading.cancel()
         await asyncio.wait({connection.reading})
 
@@ -334,6 +338,7 @@ class Line:
                 finally:
                     self._gone(connection, reason)
                     await _ended(working)
+                    await client.close()
         except (ConnectionClosed, OSError, TimeoutError, InvalidHandshake, InvalidURI) as error:
             reason = f"{type(error).__name__}: {error}"
         finally:
@@ -396,7 +401,7 @@ class Line:
             self.plan.url,
             compression=None,
             open_timeout=OPEN_TIMEOUT_S,
-            close_timeout=1.0,
+            close_timeout=CLOSE_TIMEOUT_S,
             ping_interval=PING_INTERVAL_S,
             ping_timeout=PING_TIMEOUT_S,
             max_size=self.plan.venue.limits.message_bytes_max,

@@ -86,6 +86,19 @@ def test_a_symbol_that_is_not_wanted_any_more_is_forgotten_when_its_connection_i
     assert closed.lapsed == [("public", "B")] and connections.connected
 
 
+def test_an_instrument_that_joins_does_not_disconnect_the_others():
+    connections = Connections()
+    taken(connections, turn(1, "OPENING", "A"), turn(1, "UP", "A"))
+    told = taken(
+        connections,
+        *(turn(2, "OPENING", "A", "B"), turn(2, "DOWN", "A", "B"), turn(3, "OPENING", "A", "B")),
+        *(turn(3, "UP", "A", "B"), turn(1, "CLOSED", "A")),
+    )
+    assert all(t.connected is None for t in told) and connections.connected
+    (down,) = taken(connections, turn(3, "DOWN", "A", "B"))
+    assert down.connected is False
+
+
 def test_a_failed_opening_is_down_and_nothing_lapses_twice():
     connections = Connections()
     told = taken(connections, turn(1, "OPENING"), turn(1, "DOWN"), turn(2, "OPENING"))
@@ -97,7 +110,7 @@ def test_a_failed_opening_is_down_and_nothing_lapses_twice():
 def test_a_loop_that_begins_anew_leaves_nothing_heard():
     connections = Connections()
     taken(connections, turn(1, "OPENING"), turn(1, "UP"), turn(2, "OPENING"), turn(2, "UP"))
-    (anew,) = taken(connections, Turn("", 0, "DOWN", "began", ()))
+    (anew,) = taken(connections, Turn("", 0, "DOWN", "began", ("BTCUSDT",)))
     assert (anew.lapsed, anew.connected) == ([KEY], False)
     taken(connections, turn(1, "OPENING"))
     assert not connections.merging(TAIL_NS + 1)

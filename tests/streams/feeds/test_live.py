@@ -18,8 +18,10 @@ from tidemill.schemas.enums import RecordFlag
 from tidemill.schemas.events.event import Event
 from tidemill.streams.feeds import live, websocket
 from tidemill.streams.feeds.binance_spot import BinanceSpot
-from tidemill.streams.feeds.capture import CaptureFile
+from tidemill.streams.feeds.capture import CaptureFile, Recorder
 from tidemill.streams.feeds.feed import Endpoints
+from tidemill.streams.feeds.frames import cut
+from tidemill.streams.feeds.intake import Item
 from tidemill.streams.feeds.live import LiveFeed
 from tidemill.streams.feeds.replay import Replay
 from tidemill.streams.feeds.role import Feed, Nowhere, Subscription, known_of, record
@@ -462,3 +464,60 @@ async def test_a_venue_that_closes_every_socket_is_not_stormed():
     async with scripted(venue) as endpoints, fed(Feed(log, one(endpoints))):
         await asyncio.sleep(3)
     assert 2 <= venue.connections <= 7, "0.25, 0.5, 1, 2 s and so on, at least half of each"
+
+
+async def test_a_capture_with_a_reconnect_says_what_the_live_feed_said(tmp_path, monkeypatch):
+    """Records to the byte and events in order; only when a hole was noted may differ."""
+    monkeypatch.setattr(websocket, "BACKOFF_S_MIN", 0.5)
+    outlet = Kept()
+    async with exchange() as simulated:
+        recorder = Recorder(tmp_path, "capture")
+        feeding = LiveFeed(
+            BinanceSpot(), SYMBOLS, simulated.endpoints, outlet, recorder=recorder, connections=2
+        )
+        recorder.on_file = feeding.beginning
+        async with running(feeding.run()):
+            await until(lambda: feeding.intake.counts["trades"] > 50)
+            await simulated.fault("cut")
+            await until(lambda: feeding.intake.events["FeedConnected"] == 2)
+            await simulated.fault("drop", symbol="BTCUSDT", count=3)
+            await until(lambda: feeding.intake.events["TradeGapFilled"] > 0)
+            seen = feeding.intake.counts["trades"]
+            await until(lambda: feeding.intake.counts["trades"] > seen + 50)
+    lived = [Message(0, subject, payload) for subject, payload in cut(outlet.items, 1)]
+    replaying = Replay(recorder.files, BinanceSpot())
+    replayed = [Message(0, s, p) for batch in replaying.batches() for s, p in batch]
+    for subject in {m.subject for m in lived if m.subject.startswith(("md.trade.", "md.quote."))}:
+        assert bytes_of(replayed, subject) == bytes_of(lived, subject)
+    assert story_of(replayed) == story_of(lived)
+    names_said = names(lived)
+    assert names_said.count("FeedDisconnected") == 1 and names_said.count("FeedConnected") == 2
+
+
+class Kept(Nowhere):
+    """An outlet that keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.items: list[Item] = []
+
+    async def put(self, items: list[Item]) -> None:
+        self.items += items
+
+
+def bytes_of(messages: list[Message], subject: str) -> bytes:
+    """The records of a subject; how frames are cut is the writer's business."""
+    found = [kinds.decode(m.payload).records for m in messages if m.subject == subject]
+    return b"".join(records.tobytes() for records in found)
+
+
+def story_of(messages: list[Message]) -> list[tuple[str, dict[str, Any]]]:
+    """Events by subject, in order. A hole's time depends on what was decoded together."""
+    told: list[tuple[str, dict[str, Any]]] = []
+    for m in messages:
+        if m.payload.startswith(b"{"):
+            event = events.decode(m.payload)
+            left_out = {"sequence"}
+            if type(event).__name__.startswith(("TradeGap", "ClockSkew")):
+                left_out |= {"ts_recv", "offset_ns", "latency_ns"}
+            told.append((m.subject, event.model_dump(exclude=left_out)))
+    return sorted(told, key=lambda one: one[0])
