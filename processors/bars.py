@@ -8,10 +8,10 @@ Intervals without trades have no bar. The bars of one record come by interval, t
 First and last trade, and so open and close, go by trade id, and by logical order where ids are
 equal: a bar whose hole was filled late is the venue's own bar again.
 
-Flags: GAP, a declared gap touches it (closed bars are revised to say so); PARTIAL, the feed began
-inside it, or came back inside it and ids do not prove that nothing was missed; STALE, closed by
-time after its feed was silent for more than 5 s. Before the first trade a feed is known to cover an
-instrument from the first status after `FeedConnected`, otherwise from that trade.
+Flags: GAP, a declared or suspected gap touches it (closed bars are revised to say so); PARTIAL,
+the feed began inside it, or came back inside it and ids do not prove that nothing was missed;
+STALE, closed by time after its feed was silent for more than 5 s. Before the first trade a feed is
+known to cover an instrument from the first status after `FeedConnected`, otherwise from that trade.
 
 What no kept bar can take (older than the newest 120 seconds with trades, 16 minutes, 4 of the rest;
 a sum over 128 bits; an impossible time or quantity) is never dropped silently: a dead letter names
@@ -40,6 +40,7 @@ from tidemill.schemas.events.feed import (
     FeedDisconnected,
     RecordsGivenUp,
     TradeGapDeclared,
+    TradeGapSuspected,
 )
 from tidemill.schemas.kinds.bar import BAR
 
@@ -120,7 +121,7 @@ def _event(state: Records, run: Run, index: int) -> Iterator[Emit]:
         case FeedConnected() | FeedDisconnected():
             for slot in slots:
                 kernel.mark_lapse(state, slot, isinstance(event, FeedConnected))
-        case TradeGapDeclared() | RecordsGivenUp():
+        case TradeGapDeclared() | TradeGapSuspected() | RecordsGivenUp():
             yield from _gap(state, run.frames[index], event, slots)
 
 
@@ -133,7 +134,7 @@ def _slots(run: Run, index: int) -> list[int]:
 
 
 def _gap(state: Records, frame: np.void, event: Event, slots: list[int]) -> Iterator[Emit]:
-    assert isinstance(event, TradeGapDeclared | RecordsGivenUp)
+    assert isinstance(event, TradeGapDeclared | TradeGapSuspected | RecordsGivenUp)
     ids = (event.first_id, event.last_id) if isinstance(event, TradeGapDeclared) else _NO_IDS
     for slot in slots:
         gap = kernel.Gap(

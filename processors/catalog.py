@@ -1,8 +1,9 @@
 """Every processor there is: one line each."""
 
 from tidemill.processors.bars import BARS
+from tidemill.processors.book import BOOK
 from tidemill.processors.price import PRICE
 from tidemill.processors.processor import Processor
 from tidemill.processors.stale import STALE
 
-PROCESSORS: tuple[Processor, ...] = (BARS, PRICE, STALE)
+PROCESSORS: tuple[Processor, ...] = (BARS, BOOK, PRICE, STALE)

@@ -12,15 +12,16 @@ or not: readers get a steady series. No record while no venue is fresh.
 
 Sums are exact at the fixed exponents -10 and -8. A trade or quote that cannot be written so (finer,
 or a price from 922,337,204 on) is not counted, and the pair's prices carry GAP for a day, as after
-a declared gap; a quote of that kind hides its venue's bid and ask. PARTIAL: a venue that counts has
-been seen for less than 24 hours. STALE: a venue of the pair is left out because it is not fresh.
+a declared or suspected gap; a quote of that kind hides its venue's bid and ask. PARTIAL: a venue
+that counts has been seen for less than 24 hours. STALE: a venue of the pair is left out because it
+is not fresh.
 """
 
 import numpy as np
 
 from tidemill.processors.kernels import prices as kernel
 from tidemill.processors.processor import Emit, Processor, Records, Run
-from tidemill.schemas.events.feed import RecordsGivenUp, TradeGapDeclared
+from tidemill.schemas.events.feed import RecordsGivenUp, TradeGapDeclared, TradeGapSuspected
 
 _WHO = ("high_venue", "low_venue", "best_bid_venue", "best_ask_venue")
 
@@ -55,7 +56,7 @@ def _pairs(instruments: Records) -> kernel.Pairs:
 def _note_gaps(state: Records, run: Run) -> None:
     for frame, event in zip(run.frames, run.events, strict=True):
         match event:
-            case TradeGapDeclared() if frame["slot"] >= 0:
+            case TradeGapDeclared() | TradeGapSuspected() if frame["slot"] >= 0:
                 kernel.note_gap(state, int(frame["slot"]), event.ts_to)
             case RecordsGivenUp():
                 for slot in np.flatnonzero(run.instruments["feed"] == frame["feed"]):

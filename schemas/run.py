@@ -23,6 +23,8 @@ FRAMES = np.dtype(
 )
 """One row a frame of a run, in logical order; record j of the frame is records[start + j]."""
 
+INSTRUMENT_KINDS = ("SPOT", "PERPETUAL", "FUTURE")
+
 INSTRUMENTS = np.dtype(
     [
         ("partition", "<u1"),
@@ -32,6 +34,15 @@ INSTRUMENTS = np.dtype(
         ("product", "S16"),
         ("price_exponent", "i1"),
         ("quantity_exponent", "i1"),
+        ("symbol", "S48"),
+        ("kind", "u1"),  # index in INSTRUMENT_KINDS
+        ("inverse", "u1"),  # 1: a quantity is so many units of quote, not of base
+        ("trading", "u1"),  # 1 unless halted or delisted
+        ("multiplier", "<i8"),  # units of base (quote) in a quantity of 1: mantissa
+        ("multiplier_exponent", "i1"),
+        ("fees_known", "u1"),  # 1 once LOG has said what its venue's product costs:
+        ("taker_ppm", "<i4"),
+        ("maker_ppm", "<i4"),
     ]
 )
 """One row a slot. Slots of one partition stand in the order in which LOG defined them; numbers of

@@ -10,6 +10,7 @@ from tidemill.schemas.errors import Unreadable
 from tidemill.schemas.events import Derived, Event
 from tidemill.schemas.events.control import CodeDeployed, DeadLetterSkipped
 from tidemill.schemas.events.dead_letter import DeadLetter
+from tidemill.schemas.events.fees import FeesDefined
 from tidemill.schemas.events.instrument import InstrumentDefined
 from tidemill.schemas.identifiers import ALL
 from tidemill.schemas.run import FRAMES, Emit, Records, Run
@@ -67,13 +68,14 @@ class Section:
     """All that an engine holds for one partition: what a snapshot keeps.
 
     `parts` has, by processor, the rows (S,) of its instruments (of its feeds in ALL) in the order
-    of `definitions` (`feeds`), and parked keys by index there.
+    of `definitions` (`feeds`), and parked keys by index there. `fees` are those of Keys.
     """
 
     partition: int
     definitions: list[InstrumentDefined]
     feeds: list[tuple[str, str]]
     parts: dict[str, Held]
+    fees: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
 
 
 class Engine:
@@ -136,7 +138,8 @@ class Engine:
             letters_at = list(part.letters_at.get(partition, ()))
             parts[processor.name] = Held(rows.copy(), parked, letters_at)
         definitions = [self.keys.definitions[int(slot)] for slot in slots]
-        return Section(partition, definitions, list(self.keys.feeds), parts)
+        fees = dict(self.keys.fees)
+        return Section(partition, definitions, list(self.keys.feeds), parts, fees)
 
     def adopt(self, section: Section) -> None:
         """Own a partition from here on, as `section` left it; new to this engine until now."""
@@ -144,6 +147,8 @@ class Engine:
         self._intake.adopt([section.partition])
         for venue, product in section.feeds:
             self.keys.add_feed(venue, product)
+        for (venue, product), fees in section.fees.items():
+            self.keys.set_fees(venue, product, *fees)
         slots = np.array([self.keys.define(d) for d in section.definitions], np.int64)
         for processor in self.processors:
             held = section.parts.get(processor.name)
@@ -188,6 +193,8 @@ class Engine:
     def _control(self, event: Event) -> None:
         if isinstance(event, CodeDeployed) and event.graph == self.graph.name:
             self.deployed = event.code_hash
+        if isinstance(event, FeesDefined):
+            self.keys.charge(event)
         if isinstance(event, DeadLetterSkipped) and event.processor in self.parts:
             part = self.parts[event.processor]
             part.parked = {slot: r for slot, r in part.parked.items() if r != event.r}

@@ -4,9 +4,11 @@ from typing import Any
 
 import numpy as np
 
+from tidemill.schemas.decimals import INT64_MAX, parse_decimal
+from tidemill.schemas.events.fees import FeesDefined
 from tidemill.schemas.events.instrument import InstrumentDefined
 from tidemill.schemas.identifiers import partition
-from tidemill.schemas.run import INSTRUMENTS, Records
+from tidemill.schemas.run import INSTRUMENT_KINDS, INSTRUMENTS, Records
 
 INSTRUMENTS_MAX = 100_000
 FEEDS_MAX = 1_000
@@ -16,8 +18,8 @@ class Keys:
     """Slots of instruments and feeds of one process, grown by facts only.
 
     `instruments` (S,) has dtype INSTRUMENTS. Raises ValueError where a definition would move an
-    instrument to another pair; OverflowError where a bound is passed, which no fact is to blame
-    for: it depends on how many a process owns, so it stops the process.
+    instrument to another pair, or its multiplier cannot be; OverflowError where a bound is passed,
+    which no fact is to blame for: it depends on how many a process owns, so it stops the process.
     """
 
     def __init__(self) -> None:
@@ -26,6 +28,8 @@ class Keys:
         self.pairs: list[str] = []
         self.pair_slot: list[int] = []
         """First slot of each pair: the one that outputs of the whole pair are written under."""
+        self.fees: dict[tuple[str, str], tuple[int, int]] = {}
+        """Venue and product to (taker, maker) in 1e-6, as LOG last said."""
         self._slots: dict[tuple[str, str], int] = {}
         self._feeds: dict[tuple[str, str], int] = {}
         self._pairs: dict[str, int] = {}
@@ -72,8 +76,21 @@ class Keys:
             self.instruments["feed"][of] = number
         return number
 
+    def charge(self, event: FeesDefined) -> None:
+        """Take note of what a venue's product costs from here on."""
+        self.set_fees(event.venue, event.product, event.taker_ppm, event.maker_ppm)
+
+    def set_fees(self, venue: str, product: str, taker_ppm: int, maker_ppm: int) -> None:
+        """Set the fees of a venue's product, for instruments that are and that will be."""
+        self.fees[venue, product] = (taker_ppm, maker_ppm)
+        table = self.instruments
+        of = (table["venue"] == venue.encode()) & (table["product"] == product.encode())
+        table["fees_known"][of] = 1
+        table["taker_ppm"][of], table["maker_ppm"][of] = taker_ppm, maker_ppm
+
     def define(self, event: InstrumentDefined) -> int:
         """Give an instrument its slot, or change what is known of it; return the slot."""
+        multiplier = _multiplier(event.contract_multiplier)
         slot = self._slots.get((event.venue, event.symbol), len(self.definitions))
         if slot == len(self.definitions):
             self._grow(slot)
@@ -89,6 +106,7 @@ class Keys:
         if pair == len(self.pairs):
             self.pairs.append(event.pair)
             self.pair_slot.append(slot)
+        fees = self.fees.get((event.venue, event.product))
         self._table[slot] = (
             partition(event.pair),
             self.feed(event.venue, event.product),
@@ -97,6 +115,13 @@ class Keys:
             event.product.encode(),
             event.price_exponent,
             event.quantity_exponent,
+            event.symbol.encode(),
+            INSTRUMENT_KINDS.index(event.kind),
+            event.inverse,
+            event.status == "TRADING",
+            *multiplier,
+            fees is not None,
+            *(fees or (0, 0)),
         )
         return slot
 
@@ -105,3 +130,13 @@ class Keys:
             raise OverflowError(f"more than {INSTRUMENTS_MAX} instruments")
         if slot == len(self._table):
             self._table = np.concatenate([self._table, np.zeros(slot, INSTRUMENTS)])
+
+
+def _multiplier(text: str) -> tuple[int, int]:
+    """Return (mantissa, exponent) without zeros at the end. Raises ValueError."""
+    mantissa, exponent = parse_decimal(text)
+    while mantissa and mantissa % 10 == 0:
+        mantissa, exponent = mantissa // 10, exponent + 1
+    if not 0 < mantissa <= INT64_MAX:
+        raise ValueError(f"a contract multiplier of {text} cannot be")
+    return mantissa, exponent

@@ -13,6 +13,7 @@ import orjson
 
 from tidemill.schemas.errors import Unavailable
 from tidemill.schemas.events.instrument import InstrumentDefined
+from tidemill.schemas.run import Records
 from tidemill.streams import crash_points
 from tidemill.streams.durable import sync
 from tidemill.streams.runtime.engine import Held, Section
@@ -60,7 +61,7 @@ class Snapshots:
 
         `out_from` is as in a checkpoint.
         """
-        arrays: list[bytes] = []
+        arrays: list[Records] = []
         heads = [_head(section, arrays) for section in sections]
         head = {
             "r": r,
@@ -70,12 +71,17 @@ class Snapshots:
             "sections": heads,
         }
         text = orjson.dumps(head, option=orjson.OPT_NON_STR_KEYS)
-        body = b"".join((_MAGIC, struct.pack("<Q", len(text)), text, *arrays))
-        path = self._folder / f"{r:020d}-{hashlib.sha256(body).hexdigest()[:16]}.snap"
+        digest = hashlib.sha256()
+        # Rows are written as they stand: states of books are large, and a copy would double them.
+        pieces: list[bytes | memoryview] = [_MAGIC, struct.pack("<Q", len(text)), text]
+        pieces += [rows.view(np.uint8).data for rows in arrays if len(rows)]
+        for piece in pieces:
+            digest.update(piece)
+        path = self._folder / f"{r:020d}-{digest.hexdigest()[:16]}.snap"
         temporary = path.with_suffix(f".{os.getpid()}.part")
         crash_points.reach("graph.snapshot.writing")
         with temporary.open("wb") as file:
-            file.write(body)
+            file.writelines(pieces)
             file.flush()
             os.fsync(file.fileno())
         crash_points.reach("graph.snapshot.renaming")
@@ -117,7 +123,8 @@ class Snapshots:
             if section["partition"] in partitions:
                 definitions = [InstrumentDefined.model_validate(d) for d in section["definitions"]]
                 feeds = [(venue, product) for venue, product in section["feeds"]]
-                sections.append(Section(section["partition"], definitions, feeds, parts))
+                fees = {(venue, product): (t, m) for venue, product, t, m in section["fees"]}
+                sections.append(Section(section["partition"], definitions, feeds, parts, fees))
         return Loaded(head["ts"], head["out_from"], sections)
 
     def _files(self) -> list[Saved]:
@@ -146,16 +153,19 @@ class Snapshots:
             newer.update(saved.partitions)
 
 
-def _head(section: Section, arrays: list[bytes]) -> dict[str, object]:
+def _head(section: Section, arrays: list[Records]) -> dict[str, object]:
     parts = {}
+    at = sum(rows.nbytes for rows in arrays)
     for name, (rows, parked, letters_at) in section.parts.items():
-        parts[name] = (sum(map(len, arrays)), len(rows), parked, letters_at)
-        arrays.append(rows.tobytes())
+        parts[name] = (at, len(rows), parked, letters_at)
+        at += rows.nbytes
+        arrays.append(np.ascontiguousarray(rows))
     definitions = [definition.model_dump(mode="json") for definition in section.definitions]
     return {
         "partition": section.partition,
         "definitions": definitions,
         "feeds": section.feeds,
+        "fees": [(*feed, *fees) for feed, fees in section.fees.items()],
         "parts": parts,
     }
 

@@ -8,6 +8,7 @@ import pytest
 from tidemill.deploy.graphs import graphs
 from tidemill.deploy.replaying import fill, step
 from tidemill.deploy.settings import GraphLayout
+from tidemill.processors.catalog import PROCESSORS
 from tidemill.streams.memory import MemoryLog
 from tidemill.streams.runtime.shard import Limits
 from tidemill.streams.subjects import LOG_SUBJECTS
@@ -19,8 +20,8 @@ from tidemill.tests.flow.sources import Source, source
 from tidemill.tests.servers import RunningNats
 
 
-def test_the_layouts_are_one_graph_and_three() -> None:
-    assert [len(graphs("fused")), len(graphs("split"))] == [1, 3]
+def test_the_layouts_are_one_graph_and_one_for_each_processor() -> None:
+    assert [len(graphs("fused")), len(graphs("split"))] == [1, len(PROCESSORS)]
 
 
 async def test_fill_appends_exactly_the_facts_and_goes_on_where_it_was_interrupted(

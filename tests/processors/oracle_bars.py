@@ -13,6 +13,7 @@ from tidemill.schemas.events.feed import (
     FeedDisconnected,
     RecordsGivenUp,
     TradeGapDeclared,
+    TradeGapSuspected,
 )
 from tidemill.tests.processors.runs import SECOND, Fact, Log
 
@@ -257,7 +258,7 @@ def _step(instrument: Instrument, fact: Fact, index: int) -> None:
             instrument.lapse(isinstance(event, FeedConnected))
         case TradeGapDeclared() as event:
             instrument.declared(event.ts_from, event.ts_to, (event.first_id, event.last_id))
-        case RecordsGivenUp() as event:
+        case RecordsGivenUp() | TradeGapSuspected() as event:
             instrument.declared(event.ts_from, event.ts_to, None)
 
 

@@ -7,6 +7,7 @@ from tidemill.schemas.events.feed import (
     FeedDisconnected,
     RecordsGivenUp,
     TradeGapDeclared,
+    TradeGapSuspected,
 )
 from tidemill.tests.processors.runs import MIDNIGHT, SECOND, Log, instruments
 
@@ -36,10 +37,11 @@ class BadDay:
                     self.status,
                     self.hold,
                     self.declare,
+                    self.suspect,
                     self.link,
                     self.drop,
                 ),
-                (12, 2, 4, 1, 1, 1, 0.3),
+                (12, 2, 4, 1, 1, 0.5, 1, 0.3),
             )[0]
             what(slot)
         return self.log
@@ -89,6 +91,16 @@ class BadDay:
             TradeGapDeclared(
                 venue="BINANCE", symbol="X", first_id=first, last_id=last, ts_from=ts_from,
                 ts_to=self.now + self.random.choice((0, SECOND)), ts_recv=self.now, reason="lost",
+            ),
+            slot=slot,
+        )  # fmt: skip
+
+    def suspect(self, slot: int) -> None:
+        ts_from = self.now - self.random.choice((0, 2 * SECOND, 100 * SECOND))
+        self.log.event(
+            TradeGapSuspected(
+                venue="BINANCE", symbol="X", ts_from=ts_from, ts_recv=self.now,
+                ts_to=self.now + self.random.choice((0, SECOND)), reason="RECONNECTED",
             ),
             slot=slot,
         )  # fmt: skip

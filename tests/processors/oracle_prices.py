@@ -5,7 +5,7 @@ from decimal import Decimal, localcontext
 from typing import Any
 
 from tidemill.schemas.enums import BarFlag
-from tidemill.schemas.events.feed import RecordsGivenUp, TradeGapDeclared
+from tidemill.schemas.events.feed import RecordsGivenUp, TradeGapDeclared, TradeGapSuspected
 from tidemill.tests.processors.runs import MINUTE, SECOND, Fact, Log
 
 FRESH = 30 * SECOND
@@ -125,7 +125,7 @@ def price(venues: list[Venue], ts: int, at: tuple[int, int]) -> dict[str, Any] |
 
 def _lost(venues: dict[int, Venue], log: Log, fact: Fact) -> None:
     match fact.event:
-        case TradeGapDeclared() as event:
+        case TradeGapDeclared() | TradeGapSuspected() as event:
             slots = [fact.slot]
         case RecordsGivenUp() as event:
             slots = [s for s in venues if int(log.table["feed"][s]) == fact.feed]

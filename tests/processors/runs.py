@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from tidemill.processors.processor import Processor
+from tidemill.schemas.enums import RecordFlag
 from tidemill.schemas.events.event import Event
 from tidemill.schemas.kinds import KINDS
 from tidemill.schemas.run import FRAMES, INSTRUMENTS, Emit, Records, Run
@@ -29,9 +30,9 @@ Output = tuple[str, int, int, int, Any]
 def instruments(*rows: dict[str, Any]) -> Records:
     """Slots (S,), of one pair and feed unless said otherwise."""
     table = np.zeros(len(rows), INSTRUMENTS)
-    defaults = {"venue": "BINANCE", "product": "SPOT", "price_exponent": -8}
+    defaults = {"venue": "BINANCE", "product": "SPOT", "price_exponent": -8, "multiplier": 1}
     for slot, row in enumerate(rows):
-        for name, value in ({"quantity_exponent": -8} | defaults | row).items():
+        for name, value in ({"quantity_exponent": -8, "trading": 1} | defaults | row).items():
             table[name][slot] = value
     return table
 
@@ -73,6 +74,21 @@ class Log:
         record["bid_price"], record["bid_quantity"] = bid
         record["ask_price"], record["ask_quantity"] = ask
         self.add("quote", record, slot)
+
+    def book(
+        self, slot: int, ts: int, update_id: int, *levels: tuple[int, int, int],
+        snapshot: bool = False, last: bool = True, exponents: tuple[int, int] = (-8, -8),
+    ) -> None:  # fmt: skip
+        """Levels (side, price, quantity) of one message, or of a part of it that is not `last`."""
+        records = KINDS["book"].empty(len(levels))
+        records["ts_event"] = records["ts_recv"] = ts
+        records["first_update_id"] = records["last_update_id"] = update_id
+        records["flags"] = RecordFlag.SNAPSHOT if snapshot else RecordFlag.NONE
+        for record, (side, price, quantity) in zip(records, levels, strict=True):
+            record["side"], record["price"], record["quantity"] = side, price, quantity
+        if last:
+            records["flags"][-1] |= RecordFlag.LAST
+        self.add("book", records, slot, exponents)
 
     def add(
         self, kind: str, records: Records, slot: int, exponents: tuple[int, int] = (-8, -8)

@@ -15,6 +15,7 @@ from tidemill.schemas.events.feed import (
     FeedDisconnected,
     RecordsGivenUp,
     TradeGapDeclared,
+    TradeGapSuspected,
 )
 from tidemill.schemas.exact import to_int
 from tidemill.tests.processors import oracle_bars
@@ -117,7 +118,7 @@ def test_a_replay_gives_the_same_bytes() -> None:
 def test_bad_days_have_everything_that_the_oracle_is_asked_about() -> None:
     """Otherwise the equalities above could hold for want of cases."""
     flags, revisions, reasons = BarFlag.NONE, 0, set()
-    for seed in range(60):
+    for seed in range(150):
         for kind, _, _, _, value in drive(BARS, BadDay(seed).make(80))[1]:
             if kind == "bar":
                 flags |= BarFlag(value["flags"])
@@ -175,6 +176,28 @@ def test_a_hole_in_a_closed_bar_revises_it_with_gap() -> None:
     first, second = bars(log)
     assert (first["revision"], first["flags"]) == (0, BarFlag.PARTIAL)
     assert (second["revision"], second["flags"]) == (1, BarFlag.PARTIAL | BarFlag.GAP)
+
+
+def test_a_suspected_hole_marks_the_bars_it_touches_and_revises_the_closed_ones() -> None:
+    log = Log(instruments({}, {}))
+    for slot in range(2):
+        log.trades(slot, trade(1, T), trade(2, T + SECOND))
+    log.event(
+        TradeGapSuspected(
+            venue="BINANCE", symbol="X", ts_from=T + 1, ts_to=T + SECOND, ts_recv=T + SECOND,
+            reason="RECONNECTED",
+        ),
+        slot=1,
+    )  # fmt: skip
+    log.trades(1, trade(3, T + 2 * SECOND))
+    log.status(T + 4 * SECOND)
+    made = [(bar["ts_open"] - T, bar["revision"], bar["flags"] & BarFlag.GAP) for bar in bars(log)]
+    assert made == [
+        (0, 0, 0), (0, 0, 0),  # closed by their next trades
+        (0, 1, 1),
+        (SECOND, 0, 1),  # of the second instrument, closed by its third trade
+        (SECOND, 0, 0), (2 * SECOND, 0, 0),
+    ]  # fmt: skip
 
 
 def test_records_given_up_mark_the_bars_of_every_instrument_of_the_feed() -> None:

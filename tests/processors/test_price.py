@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tidemill.processors.price import PRICE
 from tidemill.schemas.enums import BarFlag
-from tidemill.schemas.events.feed import RecordsGivenUp, TradeGapDeclared
+from tidemill.schemas.events.feed import RecordsGivenUp, TradeGapDeclared, TradeGapSuspected
 from tidemill.schemas.exact import to_int
 from tidemill.tests.processors import oracle_prices
 from tidemill.tests.processors.runs import (
@@ -71,7 +71,12 @@ def _trade(log: Log, chance: random.Random, slot: int, now: int) -> None:
 
 
 def _lose(log: Log, slot: int, now: int) -> None:
-    if slot % 2:
+    if slot == 5:
+        suspected = TradeGapSuspected(
+            venue="BINANCE", symbol="X", ts_from=now, ts_to=now, ts_recv=now, reason="BAR_DIFFERS"
+        )
+        log.event(suspected, slot=slot)
+    elif slot % 2:
         log.event(
             TradeGapDeclared(
                 venue="BINANCE", symbol="X", first_id=1, last_id=2, ts_from=now, ts_to=now,

@@ -23,7 +23,7 @@ def section(partition: int, count: int) -> Section:
     event = InstrumentDefined(venue="V", symbol="AB", product="SPOT", base="A", quote="B")
     feeds = rows if partition == ALL else rows[:0]
     parts = {"count": Held(rows, {0: 3}, [3, 9]), "beat": Held(feeds, {}, [])}
-    return Section(partition, [event], [("V", "SPOT")], parts)
+    return Section(partition, [event], [("V", "SPOT")], parts, {("V", "SPOT"): (1_000, -50)})
 
 
 def write(snapshots: Snapshots, r: int, *partitions: int) -> Path:
@@ -38,7 +38,7 @@ def test_a_snapshot_gives_back_what_was_written(tmp_path: Path) -> None:
     assert (loaded.ts, loaded.out_from) == (1_000, 101)
     for found, wanted in zip(loaded.sections, [section(3, 103), section(ALL, 164)], strict=True):
         assert (found.partition, found.definitions) == (wanted.partition, wanted.definitions)
-        assert found.feeds == wanted.feeds
+        assert (found.feeds, found.fees) == (wanted.feeds, wanted.fees)
         for name, held in wanted.parts.items():
             assert found.parts[name].rows.tobytes() == held.rows.tobytes()
             assert found.parts[name][1:] == held[1:]
