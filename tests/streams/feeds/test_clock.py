@@ -49,3 +49,24 @@ def test_a_skew_is_said_once_and_again_when_it_moves():
     assert clock.skew() is None
     clock.observe(2, 4 * SKEW_NS)
     assert clock.skew() == 4 * SKEW_NS
+
+
+def test_negative_latencies_do_no_harm():
+    """The venue's clock runs 1.3 s ahead of ours, and one message seems to come before it left."""
+    clock = VenueClock()
+    clock.observe(0, 1300 * MS)
+    clock.observe(MS, 1350 * MS)  # faster than any before: the offset follows
+    assert clock.offset_ns == 1350 * MS and clock.latency_ns == 0
+    told = clock.venue_time(2 * MS)
+    clock.observe(2 * MS, -40 * MS)  # a slow one, which alone would set time back
+    later = clock.venue_time(3 * MS)
+    assert told is not None and later is not None and told < later == 1353 * MS
+    assert clock.latency_ns == 1390 * MS
+
+
+@given(st.lists(st.integers(-(10**12), 10**12), min_size=1, max_size=50))
+def test_latencies_that_are_published_are_never_negative(leads):
+    clock = VenueClock()
+    for i, lead in enumerate(leads):
+        clock.observe(i * BUCKET_NS // 3, lead)
+        assert clock.latency_ns >= 0

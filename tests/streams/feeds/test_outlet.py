@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 
 from tidemill.schemas import events, kinds
-from tidemill.schemas.events.feed import RecordsGivenUp, TradeGapDeclared, TradeGapDetected
+from tidemill.schemas.enums import RecordFlag
+from tidemill.schemas.events.feed import (
+    BookGapDetected,
+    RecordsGivenUp,
+    TradeGapDeclared,
+    TradeGapDetected,
+)
+from tidemill.schemas.kinds.book import BOOK
 from tidemill.schemas.kinds.quote import QUOTE
 from tidemill.schemas.kinds.status import STATUS
 from tidemill.schemas.kinds.trade import TRADE
@@ -181,10 +188,13 @@ def test_two_connections_are_merged_by_ids():
 
 def test_a_feed_of_many_instruments_takes_as_many_lines_as_the_venue_wants():
     symbols = [f"A{i}USDT" for i in range(1200)]
-    plans = LiveFeed(VENUE, symbols, Endpoints("ws://x", "http://x"), Nowhere()).lines.plans(
-        symbols
-    )
-    assert [len(p.commands(1)) for p in plans] == [6, 6, 2]
+    lines = LiveFeed(VENUE, symbols, Endpoints("ws://x", "http://x"), Nowhere()).lines
+    plans = lines.plans(symbols)
+    for socket in VENUE.sockets:
+        mine = [plan.symbols for plan in plans if plan.socket == socket]
+        assert [symbol for plan in mine for symbol in plan] == symbols
+        assert max(map(len, mine)) * len(socket.channels) <= VENUE.limits.streams_max
+        assert len(mine) == -(-1200 // (VENUE.limits.streams_max // len(socket.channels)))
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -195,3 +205,82 @@ def test_any_split_of_items_keeps_each_instruments_order(seed):
     for symbol in "AB":
         whole = [i for s, p in cut(items, 1) if f".{symbol}." in s for i in ids(p)]
         assert whole == list(range(60))
+
+
+def book(*ids: int, snapshot: bool = False, symbol: str = "BTCUSDT") -> Batch:
+    records = BOOK.empty(len(ids))
+    records["first_update_id"] = records["last_update_id"] = ids
+    records["ts_recv"], records["price"], records["side"] = [i * MS for i in ids], 1, 1
+    records["flags"] = RecordFlag.LAST | (RecordFlag.SNAPSHOT if snapshot else 0)
+    return Batch(f"md.book.BINANCE.{symbol}.33", BOOK, records, -8, -8)
+
+
+def update_ids(messages: list[tuple[str, bytes]], symbol: str = "BTCUSDT") -> list[int]:
+    frames = [p for s, p in messages if s.startswith(f"md.book.BINANCE.{symbol}.")]
+    return [int(i) for p in frames for i in kinds.decode(p).records["last_update_id"]]
+
+
+def test_of_a_book_that_was_torn_nothing_is_appended_before_its_next_snapshot():
+    source = FeedSource(VENUE)
+    source.give_up([book(7, 8), book(9)])
+    assert source.torn() == ["BTCUSDT"] and source.torn() == []
+    gaps = [i.event for i in source.declare() if isinstance(i, Fact)]
+    (gap,) = [e for e in gaps if isinstance(e, BookGapDetected)]
+    assert (gap.symbol, gap.last_update_id, gap.expected_id, gap.received_id) == (
+        "BTCUSDT",
+        6,
+        7,
+        9,
+    )
+    assert gap.reason == "OVERFLOW"
+    assert update_ids(source.cut([book(10), trades(1), book(4, symbol="ETHUSDT")], 1)) == []
+    both = source.cut([book(11), book(20, snapshot=True), book(21)], 1)
+    assert update_ids(both) == [20, 21]
+    assert update_ids(source.cut([book(22)], 1)) == [22]
+
+
+def test_a_torn_book_spares_the_others_and_all_that_is_no_book():
+    source = FeedSource(VENUE)
+    source.give_up([book(7)])
+    messages = source.cut([trades(1), book(8), book(8, symbol="ETHUSDT"), hold(1, 5)], 1)
+    assert update_ids(messages, "ETHUSDT") == [8] and update_ids(messages) == []
+    assert any(s.startswith("md.trade.") for s, _ in messages)
+    assert any(s.startswith("md.status.") for s, _ in messages)
+
+
+def test_losses_are_declared_by_product():
+    source = FeedSource(VENUE, {"BTCUSDT": "SPOT", "BTCUSDT-PERP": "USDM"})
+    source.give_up([quotes(2), quotes(3, symbol="BTCUSDT-PERP")])
+    facts = [item for item in source.declare() if isinstance(item, Fact)]
+    assert [(f.subject, f.event.product, f.event.records) for f in facts] == [
+        ("md.event.BINANCE.SPOT.all", "SPOT", 2),
+        ("md.event.BINANCE.USDM.all", "USDM", 3),
+    ]
+
+
+async def test_what_a_writer_refuses_comes_after_what_waits_and_is_declared_with_the_next():
+    log = MemoryLog("LOG", LOG_SUBJECTS)
+    writer = Writer(log, "md.*.BINANCE.*.*", FeedSource(VENUE), Limits())
+    await writer.open()
+    running = asyncio.create_task(writer.run())
+    await writer.put([trades(1, 2)])
+    await writer.refuse([trades(3)])
+    await writer.refuse([trades(4, 5), book(9)])
+    assert (await log.identity()).last == 1
+    await writer.put([trades(6), book(10)])
+    await writer.drain()
+    running.cancel()
+    reader = await log.read(1, LOG_SUBJECTS)
+    stored = await reader.pull(100, 1 << 20, 0.1)
+    told: list[Any] = []
+    for m in stored:
+        if m.payload[:1] == b"{":
+            told.append(events.decode(m.payload))
+        else:
+            told += ids(m.payload) if ".trade." in m.subject else [m.subject]
+    gaps = [e for e in told if isinstance(e, TradeGapDeclared)]
+    assert [(e.first_id, e.last_id) for e in gaps] == [(3, 5)]
+    assert [e for e in told if isinstance(e, int)] == [1, 2, 6]
+    assert told.index(2) < told.index(gaps[0]) < told.index(6)
+    assert not [e for e in told if isinstance(e, str)], "nothing of a torn book"
+    assert writer.given_up == 3
