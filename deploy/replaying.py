@@ -111,7 +111,6 @@ def report(counts: Counts, tables: dict[str, Digest]) -> dict[str, Any]:
     counted = asdict(counts)
     return {
         **counted,
-        "books": {},
         "tables": {
             name: {"rows": d.rows, "sha256": d.sha256, "content_sha256": d.content_sha256}
             for name, d in tables.items()

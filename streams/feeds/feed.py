@@ -12,6 +12,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from tidemill.schemas.book import LEVEL
 from tidemill.schemas.errors import Unreadable
 from tidemill.schemas.events.instrument import InstrumentDefined
 from tidemill.schemas.frame import Kind
@@ -210,7 +211,7 @@ BOOK_MESSAGE = np.dtype(
         ("rest", "u1"),  # 1: REST answered it, so changes received before may follow it
     ]
 )
-BOOK_LEVEL = np.dtype([("price", "<i8"), ("quantity", "<i8"), ("side", "u1")])
+BOOK_LEVEL = LEVEL
 NO_CHECKSUM = -(1 << 63)
 UNCHAINED = -2
 """The previous id of a change that names none, as OKX's before 2023; its last id is its time."""

@@ -39,7 +39,7 @@ Sink = Callable[[Messages], Awaitable[object]]
 
 @dataclass(frozen=True)
 class Counts:
-    """What a replay read and said. `events` counts them by name."""
+    """What a replay read and said. `events` counts them by name, `books` are the last ones."""
 
     messages: int = 0
     trades: int = 0
@@ -49,7 +49,11 @@ class Counts:
     malformed: int = 0
     ignored: int = 0
     truncated_files: int = 0
+    derivatives: int = 0
+    liquidations: int = 0
+    venue_bars: int = 0
     events: dict[str, int] = field(default_factory=dict)
+    books: dict[str, dict[str, str | int | None]] = field(default_factory=dict)
 
 
 class Replay:
@@ -83,7 +87,11 @@ class Replay:
             malformed=count["malformed"],
             ignored=count["ignored"],
             truncated_files=sum(file.truncated for file in self._files),
+            derivatives=count["derivatives"],
+            liquidations=count["liquidations"],
+            venue_bars=count["venue_bars"],
             events=dict(sorted(self._intake.events.items())),
+            books=self._intake.books.state(),
         )
 
     def batches(self) -> Iterator[Messages]:
