@@ -20,9 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidemill.deploy.exchange.depth import Changes, Rows
-from tidemill.deploy.exchange.numbers import UNIT, decimal
+from tidemill.deploy.exchange.numbers import DECIMALS, decimal
 from tidemill.deploy.exchange.record import Book
-from tidemill.deploy.exchange.symbols import DECIMALS, Symbol
+from tidemill.deploy.exchange.symbols import Symbol
 
 NOT_OFFERED = (
     "icebergAllowed",
@@ -37,12 +37,8 @@ NOT_OFFERED = (
 )
 
 
-def product(symbol: Symbol, ticks_times_lots: int) -> str:
-    """A quote volume from exact ticks times lots; digits beyond the eighth are cut off."""
-    return decimal(ticks_times_lots * symbol.tick * symbol.lot // UNIT)
-
-
-def _bool(value: int) -> str:
+def flag(value: int) -> str:
+    """A JSON boolean."""
     return "true" if value else "false"
 
 
@@ -51,20 +47,20 @@ def trade(symbol: Symbol, row: Any, unit_us: int) -> str:
     trade_id, price, qty, time_us, _, maker = row
     time = time_us // unit_us
     return (
-        f'{{"e":"trade","E":{time},"s":"{symbol.name}","t":{trade_id}'
-        f',"p":"{decimal(price * symbol.tick)}","q":"{decimal(qty * symbol.lot)}"'
-        f',"T":{time},"m":{_bool(maker)},"M":true}}'
+        f'{{"e":"trade","E":{time},"s":"{symbol.raw}","t":{trade_id}'
+        f',"p":"{symbol.price_text(price)}","q":"{symbol.qty_text(qty)}"'
+        f',"T":{time},"m":{flag(maker)},"M":true}}'
     )
 
 
 def agg_fields(symbol: Symbol, rows: list[Any], unit_us: int) -> str:
-    """The fields an aggregate trade has on WebSocket and REST, of its trades' rows."""
+    """The fields an aggregate trade has on WebSocket and REST, of its trades' rows; spot adds M."""
     first_id, price, _, time_us, agg_id, maker = rows[0]
     qty = sum(row[2] for row in rows)
     return (
-        f'"a":{agg_id},"p":"{decimal(price * symbol.tick)}","q":"{decimal(qty * symbol.lot)}"'
+        f'"a":{agg_id},"p":"{symbol.price_text(price)}","q":"{symbol.qty_text(qty)}"'
         f',"f":{first_id},"l":{rows[-1][0]},"T":{time_us // unit_us}'
-        f',"m":{_bool(maker)},"M":true'
+        f',"m":{flag(maker)}'
     )
 
 
@@ -77,31 +73,29 @@ def aggregates(rows: Iterable[Any]) -> Iterator[list[Any]]:
 def agg_trade(symbol: Symbol, rows: list[Any], unit_us: int) -> str:
     time = rows[0][3] // unit_us
     fields = agg_fields(symbol, rows, unit_us)
-    return f'{{"e":"aggTrade","E":{time},"s":"{symbol.name}",{fields}}}'
+    return f'{{"e":"aggTrade","E":{time},"s":"{symbol.raw}",{fields},"M":true}}'
 
 
 def book_ticker(symbol: Symbol, row: Any, time_us: int, unit_us: int) -> str:
     """One flow.QUOTE_DTYPE row, as a tuple; spot's has no time in it."""
     update_id, bid, bid_qty, ask, ask_qty, _ = row
-    tick, lot = symbol.tick, symbol.lot
     return (
-        f'{{"u":{update_id},"s":"{symbol.name}","b":"{decimal(bid * tick)}"'
-        f',"B":"{decimal(bid_qty * lot)}","a":"{decimal(ask * tick)}"'
-        f',"A":"{decimal(ask_qty * lot)}"}}'
+        f'{{"u":{update_id},"s":"{symbol.raw}","b":"{symbol.price_text(bid)}"'
+        f',"B":"{symbol.qty_text(bid_qty)}","a":"{symbol.price_text(ask)}"'
+        f',"A":"{symbol.qty_text(ask_qty)}"}}'
     )
 
 
 def levels(symbol: Symbol, rows: Rows) -> str:
     """A JSON array of [price, quantity] of (ticks, lots)."""
-    tick, lot = symbol.tick, symbol.lot
-    texts = (f'["{decimal(price * tick)}","{decimal(qty * lot)}"]' for price, qty in rows)
+    texts = (f'["{symbol.price_text(price)}","{symbol.qty_text(qty)}"]' for price, qty in rows)
     return f"[{','.join(texts)}]"
 
 
 def depth_update(symbol: Symbol, now_us: int, changes: Changes, unit_us: int) -> str:
     """What changed since the update before: quantity zero for a level that is gone."""
     return (
-        f'{{"e":"depthUpdate","E":{now_us // unit_us},"s":"{symbol.name}"'
+        f'{{"e":"depthUpdate","E":{now_us // unit_us},"s":"{symbol.raw}"'
         f',"U":{changes.first_id},"u":{changes.last_id}'
         f',"b":{levels(symbol, changes.bid_rows())}'
         f',"a":{levels(symbol, changes.ask_rows())}}}'
@@ -126,17 +120,17 @@ def kline(
 ) -> str:
     """One history.KLINE_DTYPE row of shape (1,); it is closed (x) once `now_us` is past its end."""
     k = {name: int(row[0][name]) for name in row.dtype.names or ()}
-    open_, high = decimal(k["open"] * symbol.tick), decimal(k["high"] * symbol.tick)
-    low, close = decimal(k["low"] * symbol.tick), decimal(k["close"] * symbol.tick)
+    open_, high = symbol.price_text(k["open"]), symbol.price_text(k["high"])
+    low, close = symbol.price_text(k["low"]), symbol.price_text(k["close"])
     return (
-        f'{{"e":"kline","E":{now_us // unit_us},"s":"{symbol.name}","k":{{'
-        f'"t":{k["open_us"] // unit_us},"T":{close_time_us // unit_us},"s":"{symbol.name}"'
+        f'{{"e":"kline","E":{now_us // unit_us},"s":"{symbol.raw}","k":{{'
+        f'"t":{k["open_us"] // unit_us},"T":{close_time_us // unit_us},"s":"{symbol.raw}"'
         f',"i":"{interval}","f":{k["first_id"]},"L":{k["last_id"]}'
         f',"o":"{open_}","c":"{close}","h":"{high}","l":"{low}"'
-        f',"v":"{decimal(k["volume"] * symbol.lot)}","n":{k["count"]}'
-        f',"x":{_bool(now_us > close_time_us)},"q":"{product(symbol, k["quote_volume"])}"'
-        f',"V":"{decimal(k["taker_volume"] * symbol.lot)}"'
-        f',"Q":"{product(symbol, k["taker_quote_volume"])}","B":"0"}}}}'
+        f',"v":"{symbol.qty_text(k["volume"])}","n":{k["count"]}'
+        f',"x":{flag(now_us > close_time_us)},"q":"{symbol.value_text(k["quote_volume"])}"'
+        f',"V":"{symbol.qty_text(k["taker_volume"])}"'
+        f',"Q":"{symbol.value_text(k["taker_quote_volume"])}","B":"0"}}}}'
     )
 
 
@@ -145,16 +139,16 @@ def kline_array(
 ) -> list[Any]:
     """The same row as REST answers it."""
     k = {name: int(row[0][name]) for name in row.dtype.names or ()}
-    prices = [decimal(k[name] * symbol.tick) for name in ("open", "high", "low", "close")]
+    prices = [symbol.price_text(k[name]) for name in ("open", "high", "low", "close")]
     return [
         k["open_us"] // unit_us,
         *prices,
-        decimal(k["volume"] * symbol.lot),
+        symbol.qty_text(k["volume"]),
         close_time_us // unit_us,
-        product(symbol, k["quote_volume"]),
+        symbol.value_text(k["quote_volume"]),
         k["count"],
-        decimal(k["taker_volume"] * symbol.lot),
-        product(symbol, k["taker_quote_volume"]),
+        symbol.qty_text(k["taker_volume"]),
+        symbol.value_text(k["taker_quote_volume"]),
         "0",
     ]
 
@@ -164,12 +158,11 @@ def rest_trade(symbol: Symbol, row: Any, unit_us: int) -> dict[str, Any]:
     trade_id, price, qty, time_us, _, maker = row
     return {
         "id": trade_id,
-        "price": decimal(price * symbol.tick),
-        "qty": decimal(qty * symbol.lot),
-        "quoteQty": product(symbol, price * qty),
+        "price": symbol.price_text(price),
+        "qty": symbol.qty_text(qty),
+        "quoteQty": symbol.value_text(price * qty),
         "time": time_us // unit_us,
         "isBuyerMaker": bool(maker),
-        "isBestMatch": True,
     }
 
 
@@ -196,7 +189,7 @@ def exchange_symbol(symbol: Symbol, status: str = "TRADING") -> dict[str, Any]:
         },
     ]
     return {
-        "symbol": symbol.name,
+        "symbol": symbol.raw,
         "status": status,
         "baseAsset": symbol.base,
         "baseAssetPrecision": DECIMALS,

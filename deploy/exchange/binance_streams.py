@@ -96,6 +96,10 @@ class Publisher:
         """One message to every listener of a stream; `body` takes the unit of time in us."""
         self._hub.publish(topic, partial(self._wrapped, topic.name, body))
 
+    def send_text(self, topic: Topic, text: str) -> None:
+        """One message without a time in a unit of the client's choice."""
+        self.send(topic, partial(_whatever_unit, text))
+
     def _wrapped(self, stream: str, body: Callable[[int], str], variant: Hashable) -> str:
         assert isinstance(variant, Variant)
         if self._route(stream) != variant.route:
@@ -141,7 +145,11 @@ class Publisher:
         changes = self._windows[speed].take()
         if changes:
             body = partial(self._words.depth_update, self._symbol, now_us, changes)
+            self.sent_depth(changes.last_id)
             self.send(self.stream(speed, "book"), body)
+
+    def sent_depth(self, last_id: int) -> None:
+        """A depth update that ends with `last_id` goes out: spot's ids are the market's own."""
 
     def partial_depth(self, period_us: int) -> None:
         """Send the best levels on the streams that show only those (spot)."""
@@ -152,7 +160,7 @@ class Publisher:
                 if every_us == period_us and self._hub.listened(topic.name):
                     sides = market.depth(BUY, count), market.depth(SELL, count)
                     text = depth_snapshot(self._symbol, Book(market.update_id, *sides))
-                    self.send(topic, lambda unit_us, text=text: text)  # type: ignore[misc]
+                    self.send_text(topic, text)
 
     def _klines(self, now_us: int) -> None:
         for interval in INTERVALS_US:
@@ -170,3 +178,7 @@ class Publisher:
         for row in self._market.history.klines(interval, first, current):
             end = int(row[0]["open_us"]) + INTERVALS_US[interval] - 1
             self.send(topic, partial(self._words.kline, self._symbol, interval, row, end, now_us))
+
+
+def _whatever_unit(text: str, unit_us: int) -> str:
+    return text

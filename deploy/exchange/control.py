@@ -5,8 +5,9 @@
     GET  /sim/trades?symbol=BTCUSDT&product=USDM&from_id=1&limit=1000
     GET  /sim/book?symbol=BTCUSDT&product=USDM&update_id=4711[&channel=orderbook.50]
 
-The last two are the exchange's own record, not what it sent: trades as [id, price,
-quantity, time in us, buyer is maker], books as {update_id, bids, asks} of [price, quantity], numbers as decimal text.
+The last two are the exchange's own record, not what it sent: trades as [id, price, quantity, time
+in us, buyer is maker], books as {update_id, bids, asks} of [price, quantity], numbers as decimal
+text.
 With `channel`, `update_id` is the number that this channel's message carried. A book that is not
 kept any more is 404.
 """
@@ -19,6 +20,7 @@ from tidemill.deploy.exchange.market import Market, Status
 from tidemill.deploy.exchange.numbers import plain
 from tidemill.deploy.exchange.protocol import Answer, Request
 from tidemill.deploy.exchange.sessions import now_s
+from tidemill.schemas.errors import Unreadable
 
 STATUSES = {"halt": Status.HALTED, "resume": Status.TRADING, "delist": Status.DELISTED}
 
@@ -43,7 +45,7 @@ class Control:
                     return Answer(self._trades(asked))
                 case "GET", "/sim/book":
                     return self._book(asked)
-        except ValueError as error:
+        except (ValueError, Unreadable) as error:
             return Answer({"error": str(error)}, 400)
         return Answer({"error": "no such control"}, 404)
 

@@ -2,8 +2,7 @@
 
 from functools import lru_cache
 
-from tidemill.deploy.exchange.symbols import DECIMALS
-
+DECIMALS = 8  # of prices here, whatever their tick
 UNIT = 10**DECIMALS
 
 

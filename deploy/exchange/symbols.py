@@ -9,10 +9,9 @@ contracts with `listed`.
 from dataclasses import dataclass, replace
 from zlib import crc32
 
+from tidemill.deploy.exchange.numbers import DECIMALS, decimal, fixed
 from tidemill.schemas.errors import Unreadable
 
-# Prices and quantities are printed with eight decimals, whatever their tick (as Binance does).
-DECIMALS = 8
 QUOTE_ASSETS = ("FDUSD", "USDT", "USDC", "BTC", "ETH", "BNB", "EUR")
 # The price of one quote asset in USD: makes derived prices and sizes plausible in that asset.
 QUOTE_USD = {"BTC": 60_000.0, "ETH": 2_600.0, "BNB": 510.0, "EUR": 1.1}
@@ -24,7 +23,8 @@ class Symbol:
 
     `name` is ours, the same at every venue (BTCUSDT); `raw` is what the venue calls it. A quantity
     of one is 10**contract_places base units: 0 everywhere but where contracts are traded (OKX swaps
-    of BTC: -2).
+    of BTC: -2). Binance spot prints eight decimals whatever the tick (`padded`), the others
+    their places.
     """
 
     name: str
@@ -37,6 +37,21 @@ class Symbol:
     raw: str = ""
     product: str = "SPOT"
     contract_places: int = 0
+    padded: bool = True
+
+    def price_text(self, ticks: int) -> str:
+        """A price as the venue prints it."""
+        return decimal(ticks * self.tick) if self.padded else fixed(ticks, self.price_places)
+
+    def qty_text(self, lots: int) -> str:
+        """A quantity as the venue prints it."""
+        return decimal(lots * self.lot) if self.padded else fixed(lots, self.qty_places)
+
+    def value_text(self, ticks_times_lots: int) -> str:
+        """A quote volume, of exact ticks times lots; padded ones are cut off after eight places."""
+        if self.padded:
+            return decimal(ticks_times_lots * self.tick * self.lot // 10**DECIMALS)
+        return fixed(ticks_times_lots, self.price_places + self.qty_places)
 
     @property
     def derivative(self) -> bool:
@@ -85,6 +100,7 @@ def listed(
         price_places=places,
         qty_places=lots,
         contract_places=contract_places,
+        padded=False,
         order_lots=_order_lots(in_usd, lots - contract_places),
     )
 

@@ -3,14 +3,17 @@
 from collections.abc import Callable, Sequence
 
 from tidemill.deploy.exchange.binance import BinanceSpot
+from tidemill.deploy.exchange.binance_usdm import BinanceUsdm
 from tidemill.deploy.exchange.exchange import Exchange, Opening
 from tidemill.deploy.exchange.fundamental import Outlook
 from tidemill.deploy.exchange.limits import Limits
+from tidemill.deploy.exchange.okx import Okx
 from tidemill.deploy.exchange.protocol import Protocol
 
 PROTOCOLS: dict[str, tuple[type[Protocol], ...]] = {
-    "BINANCE": (BinanceSpot,),
+    "BINANCE": (BinanceSpot, BinanceUsdm),
     "BINANCE_US": (BinanceSpot,),
+    "OKX": (Okx,),
 }
 
 # Binance leads; Binance.US follows 0.3 s later, a basis point off.
