@@ -120,6 +120,19 @@ def record(
 
 
 @app.command()
+def convert(
+    files: Annotated[list[Path], typer.Argument(help="Captures as cryptofeed writes them.")],
+    out: Annotated[Path, typer.Option("--out", help="The directory that captures are written to.")],
+    json: Json = False,
+) -> None:
+    """Make captures of cryptofeed's: one for all files whose names begin alike."""
+    from tidemill.deploy.commands import convert as command
+    from tidemill.deploy.commands.output import run
+
+    run(command.convert(command.Options(tuple(files), out, json)))
+
+
+@app.command()
 def tail(
     subject: Annotated[str, typer.Argument(help="As 'bars.1m.>' or 'md.trade.*.BTCUSDT.*'.")],
     last: Annotated[int, typer.Option(min=0, help="Begin so many messages back.")] = 0,

@@ -33,7 +33,7 @@ class CaptureFile:
         A recorder that was killed leaves a torn end: what is whole before it is read. Raises
         OSError when the file cannot be opened.
         """
-        with self.path.open("rb") as file, _opened(file) as lines:
+        with self.path.open("rb") as file, opened(file) as lines:
             line = b"\n"
             try:
                 while line := lines.readline(LINE_BYTES_MAX):
@@ -48,7 +48,8 @@ class CaptureFile:
                 self.truncated = False
 
 
-def _opened(file: IO[bytes]) -> BufferedReader:
+def opened(file: IO[bytes]) -> BufferedReader:
+    """Return what reads the lines of a text, gzip or zstd file."""
     start = file.read(4)
     file.seek(0)
     if start.startswith(_GZIP):
