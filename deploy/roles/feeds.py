@@ -20,20 +20,28 @@ async def run(settings: Settings, names: Sequence[str] = ()) -> None:
     Raises Missing where none is configured.
     """
     settings.require("nats_engine", "feeds")
-    venues: dict[str, list[FeedSettings]] = {}
-    for feed in settings.feeds:
-        if not names or feed.venue in names:
-            venues.setdefault(feed.venue, []).append(feed)
-    if not venues:
-        known = ", ".join(sorted({feed.venue for feed in settings.feeds}))
-        raise Missing(f"no feed of {', '.join(names)} is configured; there are {known}")
-    feeds = {venue: [_subscription(feed) for feed in chosen] for venue, chosen in venues.items()}
+    feeds = chosen(settings.feeds, names)
     async with (
         streams(settings.nats_engine, "feeds", settings.archive) as opened,
         asyncio.TaskGroup() as group,
     ):
         for venue, subscriptions in feeds.items():
             group.create_task(_feed(settings, opened.log, venue, subscriptions))
+
+
+def chosen(feeds: Sequence[FeedSettings], names: Sequence[str]) -> dict[str, list[Subscription]]:
+    """Return what is subscribed to of each venue in `names` (of all, if there are none).
+
+    Raises Missing where none is configured, ValueError for a venue or product that is not known.
+    """
+    venues: dict[str, list[Subscription]] = {}
+    for feed in feeds:
+        if not names or feed.venue in names:
+            venues.setdefault(feed.venue, []).append(_subscription(feed))
+    if not venues:
+        known = ", ".join(sorted({feed.venue for feed in feeds}))
+        raise Missing(f"no feed of {', '.join(names)} is configured; there are {known}")
+    return venues
 
 
 def _subscription(feed: FeedSettings) -> Subscription:

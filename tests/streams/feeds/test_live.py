@@ -18,6 +18,7 @@ from tidemill.schemas.enums import RecordFlag
 from tidemill.schemas.events.event import Event
 from tidemill.streams.feeds import live, websocket
 from tidemill.streams.feeds.binance_spot import BinanceSpot
+from tidemill.streams.feeds.binance_usdm import BinanceUsdm
 from tidemill.streams.feeds.capture import CaptureFile, Recorder
 from tidemill.streams.feeds.feed import Endpoints
 from tidemill.streams.feeds.frames import cut
@@ -464,6 +465,74 @@ async def test_a_venue_that_closes_every_socket_is_not_stormed():
     async with scripted(venue) as endpoints, fed(Feed(log, one(endpoints))):
         await asyncio.sleep(3)
     assert 2 <= venue.connections <= 7, "0.25, 0.5, 1, 2 s and so on, at least half of each"
+
+
+async def test_two_products_of_a_venue_share_one_writer_and_go_on_after_a_restart():
+    log = MemoryLog("LOG", LOG_SUBJECTS)
+    perpetuals = [f"{symbol}-PERP" for symbol in SYMBOLS]
+    async with exchange("--product", "SPOT,USDM") as simulated:
+        products = [
+            Subscription(BinanceSpot(), SYMBOLS, simulated.endpoints),
+            Subscription(BinanceUsdm(), perpetuals, simulated.endpoints, connections=2),
+        ]
+        for _ in range(2):
+            feeding = Feed(log, products)
+            async with fed(feeding):
+                await until(lambda f=feeding: all(x.intake.counts["trades"] > 50 for x in f.feeds))
+        messages = await contents(log)
+        for symbol in SYMBOLS:
+            await equal_to_the_exchange(simulated, messages, symbol)
+    for symbol in perpetuals:
+        ids = trades(messages, symbol)["trade_id"].astype(np.int64)
+        assert len(ids) > 20 and (np.diff(ids) == 1).all()
+    own = [
+        events.decode(m.payload).sequence
+        if m.payload.startswith(b"{")
+        else kinds.decode(m.payload).sequence
+        for m in messages
+    ]
+    assert own == list(range(1, len(own) + 1)), "one writer"
+    connected = [e.product for e in facts(messages) if type(e).__name__ == "FeedConnected"]
+    assert sorted(connected) == ["SPOT", "SPOT", "USDM", "USDM"]
+    statuses = {m.subject for m in messages if m.subject.endswith(".all")}
+    assert {f"md.status.BINANCE.{p}.all" for p in ("SPOT", "USDM")} <= statuses
+
+
+async def test_a_half_open_connection_is_noticed_and_what_it_lost_is_fetched(monkeypatch):
+    monkeypatch.setattr(websocket, "PING_INTERVAL_S", 0.5)
+    monkeypatch.setattr(websocket, "PING_TIMEOUT_S", 0.5)
+    log = MemoryLog("LOG", LOG_SUBJECTS)
+    async with exchange() as simulated:
+        feeding = feed(log, simulated)
+        async with fed(feeding):
+            await until(lambda: count(feeding, "trades") > 50)
+            await simulated.fault("half_open")
+            await until(lambda: feeding.feeds[0].intake.events["FeedConnected"] == 2)
+            seen = count(feeding, "trades")
+            await until(lambda: count(feeding, "trades") > seen + 100)
+        messages = await contents(log)
+        for symbol in SYMBOLS:
+            await equal_to_the_exchange(simulated, messages, symbol)
+    assert "TradeGapDeclared" not in names(messages)
+
+
+async def test_a_venue_that_mutes_us_is_noticed(monkeypatch):
+    monkeypatch.setattr(websocket, "SILENT_S", 1.0)
+    log = MemoryLog("LOG", LOG_SUBJECTS)
+    async with exchange() as simulated:
+        feeding = feed(log, simulated)
+        async with fed(feeding):
+            await until(lambda: count(feeding, "trades") > 50)
+            await simulated.fault("mute", seconds=4)
+            await until(lambda: feeding.feeds[0].intake.events["FeedDisconnected"] > 0)
+            await until(lambda: feeding.feeds[0].connected)
+            seen = count(feeding, "trades")
+            await until(lambda: count(feeding, "trades") > seen + 100)
+        messages = await contents(log)
+        for symbol in SYMBOLS:
+            await equal_to_the_exchange(simulated, messages, symbol)
+    (down, *_) = [e for e in facts(messages) if type(e).__name__ == "FeedDisconnected"]
+    assert "silent" in down.reason
 
 
 async def test_a_capture_with_a_reconnect_says_what_the_live_feed_said(tmp_path, monkeypatch):
