@@ -68,6 +68,7 @@ def environment(
         **named,
         "TIDEMILL_DATA_DIR": str(data_dir.absolute()),
         "TIDEMILL_ARCHIVE": archive_of(data_dir),
+        "TIDEMILL_STORE": str(data_dir.absolute()),
         "TIDEMILL_OWNER": f"{urls.nats_name}-supervised",
         "TIDEMILL_FEEDS": orjson.dumps([feed.model_dump() for feed in feeds]).decode(),
         "TIDEMILL_LIVE_URL": f"ws://{LOOPBACK}:{live_port}/live",
