@@ -104,17 +104,19 @@ def _remove(ends: Any, prices: Any, quantities: Any, k: int) -> None:
 
 
 @njit(cache=True)
-def _apply(ends: Any, prices: Any, quantities: Any, levels: Any, starts: Any, counts: Any) -> Any:
-    """Apply messages of levels; return how many were, up to the first that crosses the book."""
-    for message in range(len(starts)):
-        for at in range(starts[message], starts[message] + counts[message]):
-            level = levels[at]
-            row = 0 if level.side == BUY else 1
-            sign = 1 - 2 * row
-            set_level(ends[row], prices[row], quantities[row], sign, level.price, level.quantity)
-        if ends[0, 1] and ends[1, 1] and prices[0, ends[0, 0]] >= prices[1, ends[1, 0]]:
-            return message
-    return len(starts)
+def apply(ends: Any, prices: Any, quantities: Any, levels: Any, begin: int, end: int) -> Any:
+    """Apply levels ``begin`` to ``end`` of LEVEL to both sides; return whether it is not crossed.
+
+    `ends` (2, 2), `prices` and `quantities` (2, K) are the sides' arrays, bids first.
+    """
+    for at in range(begin, end):
+        level = levels[at]
+        row = 0 if level.side == BUY else 1
+        sign = 1 - 2 * row
+        set_level(ends[row], prices[row], quantities[row], sign, level.price, level.quantity)
+    if ends[0, 1] == 0 or ends[1, 1] == 0:
+        return True
+    return prices[0, ends[0, 0]] < prices[1, ends[1, 0]]
 
 
 class Book:
@@ -134,18 +136,17 @@ class Book:
         self.clear()
         # Sorted from the best, every level is appended: nothing moves.
         keys = np.where(levels["side"] == BUY, -levels["price"], levels["price"])
-        one = np.array([len(levels)], np.int64)
-        return self.apply(levels[np.argsort(keys, kind="stable")], one - one, one) == 1
+        return self.apply(levels[np.argsort(keys, kind="stable")])
 
-    def apply(self, levels: Levels, starts: NDArray[np.int64], counts: NDArray[np.int64]) -> int:
-        """Apply messages; message k has `counts[k]` levels from `starts[k]` on.
+    def apply(self, levels: Levels) -> bool:
+        """Apply a message of levels; return False where the book is crossed after it."""
+        return bool(apply(*self.room(len(levels)), levels, 0, len(levels)))
 
-        Return how many were applied before the first one that crosses the book: all, usually. The
-        one that crosses it was applied, too.
-        """
-        while int(self._ends[:, 1].max()) + len(levels) > self._prices.shape[1]:
+    def room(self, levels: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """Return the arrays of both sides, with room for so many levels more."""
+        while int(self._ends[:, 1].max()) + levels > self._prices.shape[1]:
             self._grow()
-        return int(_apply(self._ends, self._prices, self._quantities, levels, starts, counts))
+        return self._ends, self._prices, self._quantities
 
     def _grow(self) -> None:
         prices = np.zeros((2, 2 * self._prices.shape[1]), np.int64)

@@ -13,12 +13,13 @@ the other connection brings.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
-from tidemill.schemas.book import BUY, SELL, Book
+from tidemill.schemas.book import BUY, SELL, Book, apply
 from tidemill.schemas.decimals import text_of
 from tidemill.schemas.enums import BookState, RecordFlag
 from tidemill.schemas.events.event import Event
@@ -45,6 +46,8 @@ PATIENCE_NS = 200_000_000
 SYNCHRONIZING, VALID, INVALID = BookState.SYNCHRONIZING, BookState.VALID, BookState.INVALID
 LAST, SNAPSHOT = int(RecordFlag.LAST), int(RecordFlag.SNAPSHOT)
 NO_ID = -1
+ANEW_NS = 1_000_000_000
+"""While two connections merge, an old id whose time is so much newer is of a new numbering."""
 
 Reason = Literal["GAP", "DISCONNECTED", "CHECKSUM", "CROSSED", "OVERFLOW"]
 
@@ -96,6 +99,10 @@ class _Message(NamedTuple):
     def previous(self) -> int:
         return int(self.head["previous_id"])
 
+    @property
+    def time(self) -> int:
+        return int(self.head["ts_event"])
+
 
 class BookTrack:
     """The book of one instrument: `state`, `last_id` and `book` as of now.
@@ -117,22 +124,63 @@ class BookTrack:
         self._due = 0
         self._invalid_since = 0
         self._attempts = 0
+        self._time = TS_NONE  # the venue's, of what was applied last
 
     @property
     def due(self) -> int:
         """When changes that are ahead have waited long enough (ns), 0 for none."""
         return self._due if self._ahead else 0
 
-    def take(self, messages: Records, levels: Records, merging: bool, now: int) -> list[Step]:
-        """Take messages (M,) in the order received at `now` (ns); return what follows from them."""
-        if self._follow(messages):
-            return self._applied(messages, levels, now)
+    def take(
+        self,
+        messages: Records,
+        levels: Records,
+        merging: bool,
+        now: int,
+        index: NDArray[np.intp] | None = None,
+    ) -> list[Step]:
+        """Take messages (M,) in the order received at `now` (ns); return what follows from them.
+
+        `index` names those that are this instrument's, if not all are.
+        """
+        mine = np.arange(len(messages)) if index is None else index
         steps: list[Step] = []
-        for at in range(len(messages)):
-            head = messages[at : at + 1]
-            start, count = int(head["start"][0]), int(head["count"][0])
-            self._take_one(_Message(head[0], levels[start : start + count]), merging, now, steps)
+        at = 0
+        while at < len(mine):
+            if self.state is VALID and not self._joining and not self._ahead:
+                at = self._run(messages, mine, at, levels, now, steps)
+            if at < len(mine):
+                head = messages[mine[at]]
+                start = int(head["start"])
+                message = _Message(head, levels[start : start + int(head["count"])])
+                self._take_one(message, merging, now, steps)
+                at += 1
         return steps
+
+    def _run(
+        self,
+        messages: Records,
+        index: NDArray[np.intp],
+        at: int,
+        levels: Records,
+        now: int,
+        steps: list[Step],
+    ) -> int:
+        """Apply and publish what follows, from `at` on; return where it ends."""
+        room = int(messages["count"][index[at:]].sum())
+        records = BOOK.empty(room)
+        sides = self.book.room(room)
+        end, written, last, crossed = run(
+            messages, index, at, levels, self.last_id, *sides, records
+        )
+        self.last_id = int(last)
+        if written:
+            steps.append(records[:written])
+        if crossed:
+            received = int(messages["last_id"][index[end]])
+            self._fail(Gap(self.last_id, NO_ID, received, "CROSSED"), now, steps)
+            return int(end) + 1
+        return int(end)
 
     def lapse(self, now: int, reason: Reason = "DISCONNECTED", known: bool = False) -> list[Step]:
         """Nothing is heard of it any more. `known`: a log may still hold it as valid."""
@@ -153,18 +201,6 @@ class BookTrack:
                 self._wait(message)
         return steps
 
-    def _follow(self, messages: Records) -> bool:
-        """Whether these are exactly the next changes, with nothing else to look at."""
-        if self.state is not VALID or self._joining or self._ahead:
-            return False
-        previous, last = messages["previous_id"], messages["last_id"]
-        return bool(
-            previous[0] == self.last_id
-            and (previous[1:] == last[:-1]).all()
-            and not messages["snapshot"].any()
-            and (messages["checksum"] == NO_CHECKSUM).all()
-        )
-
     def _take_one(self, message: _Message, merging: bool, now: int, steps: list[Step]) -> None:
         if message.head["snapshot"]:
             self._snapshot(message, merging, now, steps)
@@ -172,11 +208,11 @@ class BookTrack:
             self._wait(message)
         elif self._joins(message) if self._joining else self._next(message):
             self._joining = False
-            steps += self._applied(message.head.reshape(1), message.levels, now, 0)
+            steps += self._applied(message, now)
             while self._ahead and (waited := self._ahead.pop(self.last_id, None)) is not None:
-                steps += self._applied(waited.head.reshape(1), waited.levels, now, 0)
+                steps += self._applied(waited, now)
             self._ahead = {k: m for k, m in self._ahead.items() if m.last > self.last_id}
-        elif self._seen(message):
+        elif self._seen(message) and not self._anew(message, merging):
             self.duplicates += 1
         elif merging and len(self._ahead) < AHEAD_MESSAGES_MAX:
             self._due = self._due if self._ahead else now + PATIENCE_NS
@@ -200,6 +236,12 @@ class BookTrack:
         if self._joining:
             return message.last < self.last_id + self._overlap.drop_below
         return message.last <= self.last_id
+
+    def _anew(self, message: _Message, merging: bool) -> bool:
+        """Whether an old id has a new time: ids fell (OKX's do after maintenance), unheard."""
+        if self._joining or TS_NONE in (self._time, message.time):
+            return False
+        return message.time > self._time + (ANEW_NS if merging else 0)
 
     def _wait(self, message: _Message) -> None:
         """Keep a change for the REST snapshot; those kept follow one another."""
@@ -236,34 +278,26 @@ class BookTrack:
         if not self._proven(message.head, now, steps):
             return
         self.state, self._joining = VALID, rest and not kept
+        self._time = TS_NONE if rest else message.time
         self._forget()
-        steps.append(records_of(message.head.reshape(1), message.levels, SNAPSHOT))
+        steps.append(records_of(message.head, message.levels, SNAPSHOT))
         if was is INVALID:
             steps.append(Resynced(last, max(0, now - self._invalid_since), self._attempts))
         self._attempts = 0
         for change in kept:
             if self.state is VALID:
-                steps += self._applied(change.head.reshape(1), change.levels, now, 0)
+                steps += self._applied(change, now)
 
-    def _applied(
-        self, messages: Records, levels: Records, now: int, start: int | None = None
-    ) -> list[Step]:
-        """Apply changes that follow; what crosses the book or its checksum is not published."""
+    def _applied(self, message: _Message, now: int) -> list[Step]:
+        """Apply a change; one that crosses the book, or its checksum, is not published."""
         steps: list[Step] = []
-        starts, counts = messages["start"].astype(np.int64), messages["count"].astype(np.int64)
-        if start is not None:
-            starts = np.array([start], np.int64)
-        good = self.book.apply(levels, starts, counts)
-        last = int(messages["last_id"][good - 1]) if good else self.last_id
-        if good == 1 and len(messages) == 1 and not self._proven(messages[0], now, steps):
-            return steps
-        self.last_id = last
-        if good and counts[:good].any():
-            end = int(starts[good - 1] + counts[good - 1])
-            steps.append(records_of(messages[:good], levels[int(starts[0]) : end], 0))
-        if good < len(messages):
-            received = int(messages["last_id"][good])
-            self._fail(Gap(last, NO_ID, received, "CROSSED"), now, steps)
+        good = self.book.apply(message.levels)
+        if not good:
+            self._fail(Gap(self.last_id, NO_ID, message.last, "CROSSED"), now, steps)
+        elif self._proven(message.head, now, steps):
+            self.last_id = message.last
+            if len(message.levels):
+                steps.append(records_of(message.head, message.levels, 0))
         return steps
 
     def _proven(self, head: np.void, now: int, steps: list[Step]) -> bool:
@@ -296,31 +330,64 @@ class BookTrack:
         self._buffered_levels = 0
 
 
-def records_of(messages: Records, levels: Records, flags: int) -> Records:
-    """Return BOOK records of messages (M,) whose levels (N,) stand one after another.
-
-    A snapshot without levels is one record without a side; a change without levels is none.
-    """
-    if flags & SNAPSHOT and not len(levels):
-        levels, counts = np.zeros(1, BOOK_LEVEL), np.ones(1, np.int64)
-    else:
-        counts = messages["count"]
+def records_of(head: np.void, levels: Records, flags: int) -> Records:
+    """Return BOOK records of one message; a snapshot without levels is one without a side."""
+    if not len(levels):
+        levels = np.zeros(1, BOOK_LEVEL)
     records = BOOK.empty(len(levels))
-    for name, source in _FROM_MESSAGE:
-        records[name] = np.repeat(np.maximum(messages[source], 0), counts)
-    times = np.where(messages["ts_event"] == TS_NONE, messages["ts_recv"], messages["ts_event"])
-    records["ts_event"] = np.repeat(times, counts)
+    told = int(head["ts_event"])
+    records["ts_event"] = head["ts_recv"] if told == TS_NONE else told
+    records["ts_recv"] = head["ts_recv"]
+    records["first_update_id"] = max(0, int(head["first_id"]))
+    records["last_update_id"] = head["last_id"]
     for name in ("price", "quantity", "side"):
         records[name] = levels[name]
     records["flags"] = flags
-    ends = np.cumsum(counts)[counts > 0] - 1
-    records["flags"][ends] |= np.uint16(LAST)
+    records["flags"][-1] |= np.uint16(LAST)
     return records
 
 
-_FROM_MESSAGE = (
-    ("ts_recv", "ts_recv"), ("first_update_id", "first_id"), ("last_update_id", "last_id"),
-)  # fmt: skip
+@njit(cache=True)
+def run(
+    messages: Any,
+    index: Any,
+    at: int,
+    levels: Any,
+    last_id: int,
+    ends: Any,
+    prices: Any,
+    quantities: Any,
+    records: Any,
+) -> Any:
+    """Apply and publish messages ``index[at:]`` as long as each follows `last_id`.
+
+    Return where that ends, the number of records written, the new last id, and whether the message
+    there crossed the book.
+    """
+    written = 0
+    for k in range(at, len(index)):
+        message = messages[index[k]]
+        if (
+            message.previous_id != last_id
+            or message.snapshot
+            or message.checksum != NO_CHECKSUM
+            or message.last_id == last_id
+        ):
+            return k, written, last_id, False
+        begin, end = message.start, message.start + message.count
+        if not apply(ends, prices, quantities, levels, begin, end):
+            return k, written, last_id, True
+        for position in range(begin, end):
+            level, record = levels[position], records[written]
+            record.ts_event = message.ts_recv if message.ts_event == TS_NONE else message.ts_event
+            record.ts_recv = message.ts_recv
+            record.first_update_id = max(message.first_id, 0)
+            record.last_update_id = message.last_id
+            record.price, record.quantity, record.side = level.price, level.quantity, level.side
+            record.flags = LAST if position == end - 1 else 0
+            written += 1
+        last_id = message.last_id
+    return len(index), written, last_id, False
 
 
 def event_of(step: Gap | Resynced | Mismatch, instrument: Instrument, now: int) -> Event:
@@ -371,13 +438,11 @@ class Books:
         self, books: BookMessages, merging: bool, now: int
     ) -> Iterator[tuple[Instrument, list[Step]]]:
         """Take what a run says of books, by instrument."""
-        for index in _distinct(books.owners):
-            instrument = self._instruments.by_index[index]
-            mine = books.messages[books.owners == index]
-            yield (
-                instrument,
-                self.track(instrument).take(*_closed(mine, books.levels), merging, now),
-            )
+        for owner in _distinct(books.owners):
+            instrument = self._instruments.by_index[owner]
+            index = np.flatnonzero(books.owners == owner)
+            track = self.track(instrument)
+            yield instrument, track.take(books.messages, books.levels, merging, now, index)
 
     def track(self, instrument: Instrument) -> BookTrack:
         """Return the track of an instrument; one whose exponents changed begins anew."""
@@ -436,17 +501,3 @@ def _distinct(owners: NDArray[np.intp]) -> Sequence[int]:
     if (owners == owners[0]).all():
         return [int(owners[0])]
     return list(dict.fromkeys(owners.tolist()))
-
-
-def _closed(messages: Records, levels: Records) -> tuple[Records, Records]:
-    """Return messages and their own levels, one after another."""
-    starts, counts = messages["start"], messages["count"]
-    if (starts[1:] == starts[:-1] + counts[:-1]).all():
-        begin, end = int(starts[0]), int(starts[-1] + counts[-1])
-        closed = messages.copy()
-        closed["start"] -= begin
-        return closed, levels[begin:end]
-    closed = messages.copy()
-    closed["start"] = np.cumsum(counts) - counts
-    at = np.repeat(starts - closed["start"], counts) + np.arange(int(counts.sum()))
-    return closed, levels[at]

@@ -337,6 +337,6 @@ def test_a_change_that_crosses_the_book_is_not_published() -> None:
 
 def test_an_empty_snapshot_is_one_record_without_a_side() -> None:
     head, levels = message(Sent(5, 5, -1, (), (), True))
-    records = records_of(head, levels, int(RecordFlag.SNAPSHOT))
+    records = records_of(head[0], levels, int(RecordFlag.SNAPSHOT))
     assert records["side"].tolist() == [0]
     assert records["flags"].tolist() == [RecordFlag.SNAPSHOT | RecordFlag.LAST]
