@@ -68,7 +68,8 @@ async def once(
         ]
         for channel in channels
     }
-    for _, subscribe, handler, _ in feed.connect():
+    for _, subscribe, read, _ in feed.connect():
+        handler = read
         await subscribe(connection)
     began, cpu = time.perf_counter(), time.process_time()
     for received, message in messages:
