@@ -2,6 +2,8 @@
 
 from tidemill.projections.clickhouse.bars import BARS
 from tidemill.projections.clickhouse.book_levels import BOOK_LEVELS
+from tidemill.projections.clickhouse.book_metrics import BOOK_METRICS
+from tidemill.projections.clickhouse.book_snapshots import BOOK_SNAPSHOTS
 from tidemill.projections.clickhouse.derivatives import DERIVATIVES
 from tidemill.projections.clickhouse.feed_events import FEED_EVENTS
 from tidemill.projections.clickhouse.feed_states import FEED_STATES
@@ -9,6 +11,7 @@ from tidemill.projections.clickhouse.liquidations import LIQUIDATIONS
 from tidemill.projections.clickhouse.prices import PRICES
 from tidemill.projections.clickhouse.quotes import QUOTES
 from tidemill.projections.clickhouse.times import TIMES
+from tidemill.projections.clickhouse.top_levels import TOP_LEVELS
 from tidemill.projections.clickhouse.trades import TRADES
 from tidemill.projections.clickhouse.venue_bars import VENUE_BARS
 from tidemill.projections.postgres.instruments import INSTRUMENTS
@@ -26,6 +29,9 @@ VERSIONS: tuple[Table, ...] = (
     PRICES,
     TIMES,
     BOOK_LEVELS,
+    BOOK_METRICS,
+    BOOK_SNAPSHOTS,
+    TOP_LEVELS,
     DERIVATIVES,
     LIQUIDATIONS,
     VENUE_BARS,

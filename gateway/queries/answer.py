@@ -98,6 +98,11 @@ def ratio(numerator: Decimal, denominator: Decimal) -> str | None:
     return plain(EXACT.divide(numerator, denominator).quantize(_18_DECIMALS, context=EXACT))
 
 
+def percent(share: str) -> str:
+    """Return a ratio as percent, exactly."""
+    return plain(EXACT.multiply(Decimal(share), Decimal(100)))
+
+
 async def render(stores: Stores, answer: Answer, at_ns: int | None) -> bytes:
     """Return the body of an answer."""
     as_of = {

@@ -15,16 +15,25 @@ from starlette.middleware.cors import CORSMiddleware
 
 from tidemill.gateway.queries import (
     aggregated,
+    arbitrage,
+    book_analysis,
     candles,
     comparison,
     documents,
+    feed_events,
+    feeds,
+    funding,
     health,
     instruments,
+    liquidations,
+    open_interest,
+    order_book,
     page,
     problems,
     quote,
     symbols,
     trades,
+    venue_bars,
 )
 from tidemill.gateway.queries.answer import ErrorEnvelope
 from tidemill.gateway.queries.metrics import Metrics
@@ -32,8 +41,12 @@ from tidemill.gateway.queries.middleware import Around
 from tidemill.gateway.queries.settings import QueriesSettings
 from tidemill.gateway.queries.stores import Stores
 
-QUESTIONS = (symbols, instruments, trades, candles, quote, aggregated, comparison)
-"""Every question there is: a module with ROUTES."""
+QUESTIONS = (
+    *(symbols, instruments, trades, candles, quote, aggregated, comparison),
+    *(liquidations, venue_bars, feeds, feed_events, arbitrage),
+    *(book_analysis, order_book, funding, open_interest),
+)
+"""Every question there is: a module with ROUTES; a path that is fixed before one that is not."""
 _ERRORS = {
     400: "A parameter is not valid: VALIDATION_ERROR.",
     404: "SYMBOL_NOT_FOUND, QUOTE_NOT_FOUND, NO_DATA.",

@@ -1,5 +1,6 @@
 """Which instruments are defined, and how, at a position."""
 
+from decimal import Decimal
 from typing import Annotated, Any, Literal
 
 import asyncpg
@@ -22,6 +23,7 @@ class InstrumentsAsked(Asked):
     symbol: Annotated[str, Field(pattern=r"^[A-Z0-9_\-/:]{1,48}$")] | None = None
     pair: Annotated[str, Field(pattern=r"^[A-Z0-9]{1,24}[/\-][A-Z0-9]{1,24}$")] | None = None
     status: Literal["TRADING", "HALTED", "DELISTED"] | None = None
+    product: Annotated[str, Field(pattern=r"^[A-Z0-9][A-Z0-9_\-/:]{0,15}$")] | None = None
     page: int = Field(1, ge=1, le=PAGE_MAX)
     limit: int = Field(PAGE_SIZE, ge=1, le=PAGE_SIZE_MAX)
 
@@ -33,15 +35,25 @@ class Instrument(BaseModel):
     symbol: str
     venue: str
     product: str
+    kind: Literal["SPOT", "PERPETUAL", "FUTURE"]
+    raw_symbol: str = Field(description="The venue's own name.")
     pair: str = Field(examples=["BTC/USDT"])
     base: str
     quote: str
+    settle: str | None = Field(description="What a contract settles in; null for spot.")
+    inverse: bool
     status: Literal["TRADING", "HALTED", "DELISTED"]
     tick_size: str
     lot_size: str
     min_notional: str
     price_exponent: int
     quantity_exponent: int
+    contract_multiplier: str = Field(
+        description="Units of base (of quote where inverse) of a quantity of 1."
+    )
+    funding_interval_s: int | None
+    ts_listed: int | None = Field(description="ns UTC; null where it is not known.")
+    ts_expires: int | None = Field(description="ns UTC; null for what does not expire.")
     source: str
     ts_event: int = Field(description="ns UTC")
     r: int = Field(description="Position of this definition.")
@@ -69,7 +81,7 @@ async def instruments(request: Request, asked: Annotated[InstrumentsAsked, Query
             "instruments",
             bound,
             *(bound.root, asked.venue, asked.symbol, pair, asked.status),
-            *(asked.limit, skipped),
+            *(asked.limit, skipped, asked.product),
         )
         total = rows[0]["total"]
         items = [_item(row) for row in rows if row["symbol"] is not None]
@@ -95,5 +107,20 @@ def _item(row: asyncpg.Record) -> dict[str, Any]:
         **{name: plain(row[name]) for name in exact},
         "price_exponent": row["price_exponent"],
         "quantity_exponent": row["quantity_exponent"],
+        **_of_contract(row),
         "r": row["_r"],
+    }
+
+
+def _of_contract(row: asyncpg.Record) -> dict[str, Any]:
+    """Return what version 2 of the table has; in version 1 everything is spot."""
+    return {
+        "kind": row.get("kind", "SPOT"),
+        "raw_symbol": row.get("raw_symbol") or row["symbol"],
+        "settle": row.get("settle") or None,
+        "inverse": bool(row.get("inverse", 0)),
+        "contract_multiplier": plain(row.get("contract_multiplier", Decimal(1))),
+        "funding_interval_s": row.get("funding_interval_s") or None,
+        "ts_listed": row.get("ts_listed") or None,
+        "ts_expires": row.get("ts_expires") or None,
     }

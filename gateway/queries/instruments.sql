@@ -7,6 +7,7 @@ WITH found AS (
         AND ($3::text IS NULL OR symbol = $3)
         AND ($4::text IS NULL OR base || '/' || quote = $4)
         AND ($5::text IS NULL OR status = $5)
+        AND ($8::text IS NULL OR product = $8)
 )
 SELECT (SELECT count(*) FROM found) AS total, page.*
 FROM (SELECT 1) AS always

@@ -1,6 +1,9 @@
 """Which instruments a name means: a venue's symbol, or a pair where no symbol is called that."""
 
+from decimal import Decimal
 from typing import NamedTuple
+
+import asyncpg
 
 from tidemill.gateway.queries.problems import symbol_not_found
 from tidemill.gateway.queries.stores import Bound, Stores
@@ -14,6 +17,10 @@ class Instrument(NamedTuple):
     venue: str
     product: str
     pair: str
+    kind: str = "SPOT"
+    multiplier: Decimal = Decimal(1)
+    """Units of base (of quote where `inverse`) of a quantity of 1."""
+    inverse: bool = False
 
     @property
     def id(self) -> str:
@@ -33,13 +40,43 @@ async def instruments(
     rows = await stores.records("resolve", bound, bound.root, name, pair)
     by_symbol = any(row["by_symbol"] for row in rows)
     found = [
-        Instrument(row["symbol"], row["venue"], row["product"], f"{row['base']}/{row['quote']}")
+        _instrument(row)
         for row in rows
         if row["by_symbol"] == by_symbol and venue in (None, row["venue"])
     ]
     if not found:
         raise symbol_not_found(name, venue)
     return found
+
+
+def _instrument(row: asyncpg.Record) -> Instrument:
+    """Version 1 of the table knows no contracts."""
+    return Instrument(
+        row["symbol"],
+        row["venue"],
+        row["product"],
+        f"{row['base']}/{row['quote']}",
+        row.get("kind", "SPOT"),
+        row.get("contract_multiplier", Decimal(1)),
+        bool(row.get("inverse", 0)),
+    )
+
+
+async def contracts(
+    stores: Stores, bound: Bound, name: str, venue: str | None = None
+) -> list[Instrument]:
+    """Return the contracts of `name`, perpetual ones first: itself, or those of its pair.
+
+    ``BTCUSDT`` is a spot symbol at most venues: its funding is that of the contracts of BTC/USDT.
+    Raises Problem (404, SYMBOL_NOT_FOUND).
+    """
+    named = await instruments(stores, bound, name)
+    if all(one.kind == "SPOT" for one in named):
+        named = await instruments(stores, bound, named[0].pair)
+    found = [one for one in named if one.kind != "SPOT" and venue in (None, one.venue)]
+    if not found:
+        raise symbol_not_found(f"{name}: no contract", venue)
+    return sorted(found, key=lambda one: (one.kind != "PERPETUAL", one.venue, one.symbol))
 
 
 def bindings(found: list[Instrument]) -> dict[str, list[str]]:

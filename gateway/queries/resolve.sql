@@ -1,5 +1,5 @@
 -- Instruments of a symbol, or else of a pair, as they were defined at a position.
-SELECT symbol, venue, product, base, quote, status, symbol = $2 AS by_symbol
+SELECT *, symbol = $2 AS by_symbol
 FROM {{instruments}}
 WHERE _r <= $1 AND r_to > $1 AND (symbol = $2 OR base || '/' || quote = $3)
 ORDER BY by_symbol DESC, product <> 'SPOT', venue, symbol

@@ -33,7 +33,10 @@ from tidemill.tests.servers import (
 
 pytestmark = pytest.mark.integration
 SEED, POSITIONS = 11, 4
-NOT_TOLD = {"book_levels", "derivatives", "liquidations", "venue_bars"}
+NOT_TOLD = {
+    *("book_levels", "book_metrics", "book_snapshots", "top_levels"),
+    *("derivatives", "liquidations", "venue_bars"),
+}
 """Tables of what this capture does not tell."""
 QUESTIONS = (
     "candles/BTCUSDT?timeframe=1m",

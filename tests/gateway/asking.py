@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
+from urllib.parse import unquote
 
 import httpx2
 from fastapi import FastAPI
@@ -22,11 +23,11 @@ class Client:
 
     def __init__(self, app: FastAPI, http: httpx2.AsyncClient) -> None:
         self.app, self.http = app, http
-        self._models = {
-            route.path: TypeAdapter(route.response_model)
+        self._models = [
+            (route.path_regex, TypeAdapter(route.response_model))
             for route in every_route(app)
             if route.response_model is not None
-        }
+        ]
 
     async def get(self, path: str, **parameters: Any) -> httpx2.Response:
         """Ask a path below /api/market-data; an answer must be of its declared model."""
@@ -61,8 +62,8 @@ class Client:
         return answer.status_code, answer.json()["error"]["code"]
 
     def _model_of(self, path: str) -> TypeAdapter[Any]:
-        first = f"{MARKET_DATA}/{path.split('/')[0]}"
-        return next(model for route, model in self._models.items() if route.startswith(first))
+        whole = unquote(f"{MARKET_DATA}/{path}")
+        return next(model for route, model in self._models if route.match(whole))
 
 
 def every_route(app: FastAPI) -> list[APIRoute]:

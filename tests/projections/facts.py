@@ -6,6 +6,8 @@ from decimal import Decimal
 import numpy as np
 import orjson
 
+from tidemill.processors import catalog
+from tidemill.schemas import examples
 from tidemill.schemas.enums import OrderSide, RecordFlag
 from tidemill.schemas.events import Event
 from tidemill.schemas.events import encode as encode_event
@@ -22,6 +24,7 @@ from tidemill.schemas.events.feed import (
 from tidemill.schemas.events.instrument import InstrumentDefined
 from tidemill.schemas.frame import encode
 from tidemill.schemas.identifiers import ALL, PARTITIONS, pair, partition
+from tidemill.schemas.kinds import KINDS
 from tidemill.schemas.kinds.bar import BAR
 from tidemill.schemas.kinds.book import BOOK
 from tidemill.schemas.kinds.derivative import DERIVATIVE
@@ -31,6 +34,7 @@ from tidemill.schemas.kinds.quote import QUOTE
 from tidemill.schemas.kinds.time import TIME
 from tidemill.schemas.kinds.trade import TRADE
 from tidemill.schemas.kinds.venue_bar import VENUE_BAR
+from tidemill.schemas.rows import from_rows
 from tidemill.streams import subjects
 from tidemill.streams.log import Checkpoint, Log
 from tidemill.streams.memory import MemoryLog
@@ -43,6 +47,7 @@ INSTRUMENTS = (
     ("BTC", "USDT", "BINANCE_US"),
 )
 Facts = list[tuple[str, bytes]]
+PROCESSORS = tuple(processor.name for processor in catalog.PROCESSORS)
 
 
 def logs() -> tuple[MemoryLog, MemoryLog]:
@@ -272,12 +277,26 @@ def feed_state(r: int) -> tuple[str, bytes]:
     return subjects.derived("feeds", "stale", "BINANCE", "SPOT", ALL), encode_event(event)
 
 
+def derived(root: str, spec: str, r: int) -> tuple[str, bytes]:
+    """The example of a derived kind, as if it had been derived at root r."""
+    kind = KINDS[subjects.DERIVED[root]]
+    records = from_rows(kind, examples.ROWS[kind.name])
+    part = partition("BTC/USDT")
+    records["at_r"], records["at_i"] = r, 0
+    records["n"] = part << 24 | np.arange(len(records))
+    records["ts"] = T0_NS + r * 37_000_000
+    subject = subjects.derived(root, spec, "BINANCE", "BTCUSDT", part)
+    return subject, encode(kind, records, r, *examples.exponents(kind.name))
+
+
+DERIVED = (("books", "1s"), ("levels", "top"), ("snapshots", "full"))
+"""Roots and specs of what `derived` can make."""
+
+
 class Shards:
     """Writes OUT as shards would: outputs and checkpoints of the partitions each of them owns."""
 
-    def __init__(
-        self, out: Log, log_uuid: str, processors: Sequence[str] = ("bars", "price", "stale")
-    ) -> None:
+    def __init__(self, out: Log, log_uuid: str, processors: Sequence[str] = PROCESSORS) -> None:
         self._out, self._log_uuid, self._processors = out, log_uuid, list(processors)
         self._lasts: dict[str, int] = {}
 

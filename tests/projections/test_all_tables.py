@@ -70,6 +70,7 @@ def derived(first: int, last: int) -> list[Step]:
                     facts.bar(root, n=1, instrument=root % 3, interval_s=1),
                     *([facts.price(root)] if root % 5 == 0 else []),
                     *([facts.feed_state(root)] if root % 7 == 0 else []),
+                    *(facts.derived(*one, root) for one in facts.DERIVED if root % 11 == 0),
                 )
             ],
         )

@@ -24,7 +24,11 @@ SAMPLES = {
     "venue_bars": [facts.venue_bar(k) for k in range(8)],
     "feed_events": [facts.feed_event(k) for k in range(21)],
     "feed_states": [facts.feed_state(k) for k in range(3)],
+    "book_metrics": [facts.derived("books", "1s", k) for k in range(3)],
+    "top_levels": [facts.derived("levels", "top", k) for k in range(3)],
+    "book_snapshots": [facts.derived("snapshots", "full", k) for k in range(3)],
 }
+METRICS = facts.derived("books", "1s", 9)
 
 
 def rows(name: str, *messages: tuple[str, bytes]) -> Rows:
@@ -67,6 +71,17 @@ def test_a_level_keeps_its_place_in_its_message() -> None:
     assert [row["_i"] for row in made] == list(range(len(records)))
     assert [row["flags"] for row in made] == [32] * 8 + [48]
     assert [row["last_update_id"] for row in made] == records["last_update_id"].tolist()
+
+
+def test_a_books_ratios_are_exact_and_its_state_has_a_name() -> None:
+    valid, invalid = to_records(TABLES["book_metrics"].columns, rows("book_metrics", METRICS))
+    names = [column.name for column in TABLES["book_metrics"].columns]
+    row = dict(zip(names, valid, strict=True))
+    assert (row["_r"], row["_i"], row["state"], row["signal"]) == (9, 0, "VALID", "BUY")
+    assert (row["imbalance"], row["confidence"]) == (Decimal("0.5"), Decimal("0.75"))
+    assert row["bid_depth_1"] == Decimal(1 << 70).scaleb(-16)
+    assert row["spread_ratio"] == Decimal("0.000000161")
+    assert invalid[names.index("state")] == "INVALID"
 
 
 def test_a_funding_rate_is_exact_at_twelve_decimals() -> None:

@@ -1,0 +1,37 @@
+-- The newest metrics of each of some contracts.
+SELECT
+    _r AS r,
+    symbol,
+    venue,
+    toUnixTimestamp64Nano(ts) AS ns,
+    toUnixTimestamp64Nano(ts_event) AS event_ns,
+    toUnixTimestamp64Nano(ts_recv) AS recv_ns,
+    mark_price,
+    index_price,
+    basis,
+    basis_ratio,
+    funding_rate,
+    funding_annualized,
+    funding_24h,
+    funding_7d,
+    toUnixTimestamp64Nano(next_funding_time) AS next_funding_ns,
+    funding_interval_s,
+    open_interest,
+    open_interest_change,
+    open_interest_change_ratio,
+    last_price,
+    price_change,
+    price_change_ratio,
+    volume,
+    fields,
+    funding_signal,
+    interest_signal,
+    flags
+FROM {{derivative_metrics}}
+WHERE symbol IN {symbols:Array(String)}
+    AND venue IN {venues:Array(String)}
+    AND concat(symbol, '.', venue) IN {ids:Array(String)}
+    AND _r > {floor:UInt64}
+    AND _r <= {as_of:UInt64}
+ORDER BY _r DESC, _i DESC, _n DESC
+LIMIT 1 BY symbol, venue

@@ -1,0 +1,23 @@
+-- The newest bars that a venue made of one instrument; of each interval what it said last.
+SELECT
+    _r AS r,
+    toUnixTimestamp64Nano(ts_open) AS open_ns,
+    toUnixTimestamp64Nano(ts_event) AS event_ns,
+    open,
+    high,
+    low,
+    close,
+    volume,
+    quote_volume,
+    trade_count,
+    flags
+FROM {{venue_bars}}
+WHERE symbol = {symbol:String}
+    AND venue = {venue:String}
+    AND interval_s = {interval_s:UInt32}
+    AND ts_open >= fromUnixTimestamp64Nano({from:Int64})
+    AND ts_open < fromUnixTimestamp64Nano({to:Int64})
+    AND _r <= {as_of:UInt64}
+ORDER BY ts_open DESC, _r DESC, _i DESC, _n DESC
+LIMIT 1 BY ts_open
+LIMIT {limit:UInt32}
