@@ -7,10 +7,11 @@ holds where they are found. Time comes in by `tick` only.
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tidemill.schemas.errors import Unreadable
 from tidemill.schemas.events.event import Event
@@ -22,15 +23,23 @@ from tidemill.schemas.events.feed import (
     TradeGapDeclared,
     TradeGapDetected,
     TradeGapFilled,
+    TradeGapSuspected,
 )
 from tidemill.schemas.frame import Kind
+from tidemill.schemas.kinds.book import BOOK
+from tidemill.schemas.kinds.derivative import DERIVATIVE
+from tidemill.schemas.kinds.liquidation import LIQUIDATION
 from tidemill.schemas.kinds.quote import QUOTE
 from tidemill.schemas.kinds.status import STATUS
 from tidemill.schemas.kinds.trade import TRADE
+from tidemill.schemas.kinds.venue_bar import VENUE_BAR
+from tidemill.streams.feeds.books import Books, Reason, event_of
+from tidemill.streams.feeds.books import Step as BookStep
 from tidemill.streams.feeds.clock import VenueClock
 from tidemill.streams.feeds.connections import LOOP, PREFIX, Connections, turn_of
 from tidemill.streams.feeds.feed import (
     Batch,
+    BookMessages,
     Decoded,
     Instrument,
     Instruments,
@@ -40,7 +49,9 @@ from tidemill.streams.feeds.feed import (
     Venue,
     feed_subject,
 )
-from tidemill.streams.feeds.gaps import Declared, Detected, Filled, Step, TradeSequence
+from tidemill.streams.feeds.gaps import Declared, Detected, Filled, Held, Step, TradeSequence
+from tidemill.streams.feeds.session import SessionStep, Suspected, TradeSession
+from tidemill.streams.feeds.sessions import Sessions, session_sockets
 
 
 class Fact(NamedTuple):
@@ -80,16 +91,23 @@ class Intake:
         self.merging = False
         self.pending: list[Item] = []
         self.said: list[Said] = []
-        self.sequences: dict[str, TradeSequence] = {
-            symbol: TradeSequence(*last) for symbol, last in (lasts or {}).items()
-        }
+        self.sessions = Sessions(venue, lasts or {}) if session_sockets(venue) else None
+        self.sequences: Mapping[str, TradeSequence | TradeSession]
+        self._contiguous: dict[str, TradeSequence] = {}
+        if self.sessions is not None:
+            self.sequences = self.sessions.of
+        else:
+            self.sequences = self._contiguous = {
+                symbol: TradeSequence(*last) for symbol, last in (lasts or {}).items()
+            }
+        self.books = Books(venue, instruments)
         self._update_ids: dict[str, int] = {}
         self._open: set[str] = set()
 
     @property
     def holes(self) -> bool:
-        """Whether any instrument has a hole that is waited for."""
-        return bool(self._open)
+        """Whether anything is waited for: missing trades, or changes of a book."""
+        return bool(self._open) or self.books.waiting
 
     def missing(self) -> list[tuple[str, int, int]]:
         """Return what is to be fetched: (symbol, first id, last id)."""
@@ -100,12 +118,22 @@ class Intake:
         ]
 
     def wanting(self) -> list[str]:
-        """Return the symbols whose book wants a snapshot now: none, while no book is kept."""
-        return []
+        """Return the symbols whose book wants a snapshot now."""
+        return self.books.wanting()
 
     def distrust(self, symbols: Sequence[str], now: int) -> list[Item]:
         """Begin the books of `symbols` anew: the log could not take a part of them."""
-        return []
+        items: list[Item] = []
+        for symbol in symbols:
+            self._lapse(symbol, "OVERFLOW", now, items)
+        return items
+
+    def _lapse(self, symbol: str, reason: Reason, now: int, items: list[Item]) -> None:
+        """A book is not valid any more, whatever the log holds of it."""
+        instrument = self.instruments.by_symbol.get(symbol)
+        if instrument is not None:
+            steps = self.books.track(instrument).lapse(now, reason, known=reason == "OVERFLOW")
+            self._book(instrument, steps, now, items)
 
     def take(self, received: Sequence[int], raws: Sequence[bytes]) -> list[Item]:
         """Take raw messages received at `received` (ns, never falling), at least one."""
@@ -118,6 +146,7 @@ class Intake:
                 self._turn(received[at], raw, items)
                 start = at + 1
         self._runs(received[start:], raws[start:], items)
+        self._judge(received[-1], items)
         return items
 
     def _runs(self, received: Sequence[int], raws: Sequence[bytes], items: list[Item]) -> None:
@@ -139,6 +168,11 @@ class Intake:
         if turn.connection == LOOP and turn.symbols:
             self.instruments.limit(turn.symbols)
         turned = self.connections.take(turn, now)
+        for socket, symbol in turned.lapsed:
+            if socket in self.books.sockets:
+                self._lapse(symbol, "DISCONNECTED", now, items)
+        for symbol, steps in self.sessions.turn(turn, now) if self.sessions is not None else ():
+            self._said(symbol, steps, now, items)
         if turned.connected is None:
             return
         names = {
@@ -164,8 +198,6 @@ class Intake:
             self._unlisted(said.listed)
         self._defined(now, items)
         self.counts["messages"] += len(raws)
-        if said.books is not None:
-            self.counts["book_updates"] += int((said.books.messages["snapshot"] == 0).sum())
         self.counts["ignored"] += said.ignored
         if said.lead_ns is not None:
             self.clock.observe(now, said.lead_ns)
@@ -173,9 +205,43 @@ class Intake:
             self._malformed(said, items)
         if said.quotes is not None:
             self._quotes(said.quotes, items)
-        if said.trades is not None:
+        if said.trades is not None and said.identities is not None:
+            self._unproven(said.trades, said.identities, items)
+        elif said.trades is not None:
             for instrument, records in self._split(said.trades):
                 self._trades(instrument, records, items)
+        if said.books is not None:
+            self._books(said.books, now, items)
+        self._plain(said, items)
+
+    def _plain(self, said: Said, items: list[Item]) -> None:
+        """Append what needs no proof: each of these is a latest value."""
+        for kind, decoded in (
+            (DERIVATIVE, said.derivatives),
+            (LIQUIDATION, said.liquidations),
+            (VENUE_BAR, said.venue_bars),
+        ):
+            for instrument, records in self._split(decoded) if decoded is not None else ():
+                self.counts[f"{kind.name}s"] += len(records)
+                items.append(_batch(instrument, kind, records))
+                if kind is VENUE_BAR and self.sessions is not None:
+                    self.sessions.bars(instrument, records)
+
+    def _books(self, books: BookMessages, now: int, items: list[Item]) -> None:
+        self.counts["book_updates"] += int((books.messages["snapshot"] == 0).sum())
+        for instrument, steps in self.books.take(books, self.merging, now):
+            self._book(instrument, steps, now, items)
+
+    def _book(
+        self, instrument: Instrument, steps: Sequence[BookStep], now: int, items: list[Item]
+    ) -> None:
+        """Turn what a book says into batches and events of its instrument."""
+        for step in steps:
+            if isinstance(step, np.ndarray):
+                items.append(_batch(instrument, BOOK, step))
+            else:
+                event = event_of(step, instrument, now)
+                items.append(self.fact(instrument.subject("event"), event, now))
 
     def _unlisted(self, listed: frozenset[str]) -> None:
         """What is defined and not in a full answer about instruments is not traded any more."""
@@ -189,13 +255,23 @@ class Intake:
         items = self._begin()
         for symbol in sorted(self._open):
             self._said(symbol, self.sequences[symbol].expire(now), now, items)
+        self._judge(now, items)
+        for instrument, steps in self.books.expire(now):
+            self._book(instrument, steps, now, items)
         return items
 
     def finish(self, now: int, reason: str) -> list[Item]:
         """Give every hole up: nothing more will come. What waited is appended."""
         items: list[Item] = []
         for symbol in sorted(self._open):
-            self._said(symbol, self.sequences[symbol].give_up(reason), now, items)
+            sequence = self.sequences[symbol]
+            given_up: list[Step | SessionStep] = []
+            given_up += (
+                sequence.give_up(now)
+                if isinstance(sequence, TradeSession)
+                else sequence.give_up(reason)
+            )
+            self._said(symbol, given_up, now, items)
         return items
 
     def status(self, now: int, hold: bool = False) -> list[Item]:
@@ -283,29 +359,69 @@ class Intake:
 
     def _trades(self, instrument: Instrument, trades: Records, items: list[Item]) -> None:
         symbol = instrument.symbol
-        sequence = self.sequences.get(symbol)
+        sequence = self._contiguous.get(symbol)
         if sequence is None:
-            sequence = self.sequences[symbol] = TradeSequence()
+            sequence = self._contiguous[symbol] = TradeSequence()
         now = int(trades["ts_recv"][-1])
         self._said(symbol, sequence.take(trades, now), now, items)
 
-    def _said(self, symbol: str, steps: list[Step], now: int, items: list[Item]) -> None:
-        """Turn what a trade sequence says into batches and events of its instrument."""
+    def _unproven(self, trades: Decoded, identities: NDArray[np.uint64], items: list[Item]) -> None:
+        """Trades that no id proves, of each instrument in the order received."""
+        assert self.sessions is not None, "a venue file gives identities of SESSION channels"
+        for index in dict.fromkeys(trades.owners.tolist()):
+            mine = trades.owners == index
+            records = trades.records[mine]
+            symbol, now = self.instruments.by_index[index].symbol, int(records["ts_recv"][-1])
+            steps = self.sessions.take(symbol, records, identities[mine], now)
+            self._said(symbol, steps, now, items)
+
+    def _judge(self, now: int, items: list[Item]) -> None:
+        """Say which minutes' trades do not add up to the venue's own bars."""
+        for symbol, differs in self.sessions.judge(now) if self.sessions is not None else ():
+            event = TradeGapSuspected(
+                venue=self.venue.venue,
+                symbol=symbol,
+                ts_recv=now,
+                reason="BAR_DIFFERS",
+                **differs._asdict(),
+            )
+            subject = self.instruments.by_symbol[symbol].subject("event")
+            items.append(self.fact(subject, event, now))
+
+    def _said(
+        self, symbol: str, steps: Sequence[Step | SessionStep], now: int, items: list[Item]
+    ) -> None:
+        """Turn what the trades of an instrument say into its batches and events."""
         instrument = self.instruments.by_symbol[symbol]
         for step in steps:
             if isinstance(step, np.ndarray):
                 self.counts["trades"] += len(step)
                 items.append(_batch(instrument, TRADE, step))
-            elif isinstance(step, Detected | Filled | Declared):
-                event = self._event(symbol, step, now)
-                items.append(self.fact(instrument.subject("event"), event, now))
-            else:
+                if self.sessions is not None:
+                    self.sessions.appended(instrument, step)
+            elif isinstance(step, Held):
                 venue_time = self.clock.venue_time(now) or self.clock.newest
                 items.append(_status(instrument.subject("status"), venue_time, now, step.hold))
+            else:
+                event = self._event(symbol, step, now)
+                items.append(self.fact(instrument.subject("event"), event, now))
         (self._open.add if self.sequences[symbol].holes else self._open.discard)(symbol)
 
-    def _event(self, symbol: str, step: Detected | Filled | Declared, now: int) -> Event:
-        venue, first, last = self.venue.venue, step.first, step.last
+    def _event(
+        self, symbol: str, step: Detected | Filled | Declared | Suspected, now: int
+    ) -> Event:
+        venue = self.venue.venue
+        if isinstance(step, Suspected):
+            ts_from, ts_to = step
+            return TradeGapSuspected(
+                venue=venue,
+                symbol=symbol,
+                ts_from=ts_from,
+                ts_to=ts_to,
+                ts_recv=now,
+                reason="RECONNECTED",
+            )
+        first, last = step.first, step.last
         if isinstance(step, Detected):
             return TradeGapDetected(
                 venue=venue, symbol=symbol, first_id=first, last_id=last, ts_recv=now
