@@ -80,6 +80,7 @@ class BinanceSpot(Binance):
         message_bytes_max=1 << 20,
         trades_a_request=1000,
         requests_per_s=80.0,
+        burst_s=10.0,
     )
     weight_a_minute = 6000
     weights: ClassVar[Mapping[str, float]] = {

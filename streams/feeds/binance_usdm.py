@@ -114,6 +114,7 @@ class BinanceUsdm(Binance):
         message_bytes_max=1 << 20,
         trades_a_request=1000,
         requests_per_s=32.0,
+        burst_s=10.0,
     )
     weight_a_minute = 2400
     weights: ClassVar[Mapping[str, float]] = {

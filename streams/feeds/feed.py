@@ -88,7 +88,7 @@ class Limits(NamedTuple):
     """What a venue allows a client; the loop stays below.
 
     `streams_max` subscriptions a connection; `requests_per_s` is in weights where the venue weighs
-    its requests (`Venue.weight`).
+    its requests (`Venue.weight`), `burst_s` of it may be asked at once after a quiet time.
     """
 
     streams_max: int
@@ -97,6 +97,7 @@ class Limits(NamedTuple):
     message_bytes_max: int
     trades_a_request: int
     requests_per_s: float
+    burst_s: float = 5.0
 
 
 class Instrument:

@@ -273,4 +273,5 @@ class LiveFeed:
 
 def rest_of(venue: Venue, endpoints: Endpoints) -> Rest:
     """Return the REST interface of a venue at `endpoints`, within its limits."""
-    return Rest(endpoints.rest, venue.limits.requests_per_s, venue.used)
+    limits = venue.limits
+    return Rest(endpoints.rest, limits.requests_per_s, venue.used, limits.burst_s)

@@ -127,6 +127,7 @@ class Okx:
         message_bytes_max=8 << 20,
         trades_a_request=100,
         requests_per_s=8.0,
+        burst_s=2.0,
     )
 
     def __init__(self, product: str) -> None:

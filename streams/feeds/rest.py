@@ -17,9 +17,6 @@ from tidemill.streams.feeds.breaker import Breaker
 
 TIMEOUT_S = 5.0
 BODY_BYTES_MAX = 64 << 20
-BURST_REQUESTS = 20.0
-BURST_S = 5.0
-"""What may be asked at once after a quiet time, at least: holes must be filled within 2 s."""
 WAIT_S_DEFAULT = 10.0
 """How long to stay away after a 429 or 418 without Retry-After."""
 WAIT_S_MAX, PATIENT_S_MAX = 5.0, 30.0
@@ -43,7 +40,7 @@ class Answer(NamedTuple):
 
 
 class Rest:
-    """GETs of one venue. `weights_per_s` is the lasting rate, with bursts of 5 s of it.
+    """GETs of one venue. `weights_per_s` is the lasting rate, with bursts of `burst_s` of it.
 
     `used` reads the used part (0 to 1) of the venue's budget out of an answer's headers.
     """
@@ -53,10 +50,11 @@ class Rest:
         endpoint: str,
         weights_per_s: float,
         used: Callable[[Mapping[str, str]], float | None] = nothing_told,
+        burst_s: float = 5.0,
     ) -> None:
         self._client = httpx2.AsyncClient(base_url=endpoint.rstrip("/"), timeout=TIMEOUT_S)
         self._rate = weights_per_s
-        self._burst = max(BURST_REQUESTS, weights_per_s * BURST_S)
+        self._burst = max(1.0, weights_per_s * burst_s)
         self._budget = self._burst
         self._slow = 1.0
         self._used = used
@@ -123,27 +121,34 @@ class Rest:
             self._stay_away(USED_WAIT_S)
 
     async def _allowed(self, path: str, weight: float, urgent: bool) -> None:
-        """Wait for the budget: a token bucket. Raises Unavailable where it would take too long."""
+        """Wait for the budget, a token bucket. Raises Unavailable where it would take too long.
+
+        What is urgent takes its turn at once and waits for it, in the order asked; the rest waits
+        until half of the budget is there.
+        """
         loop = asyncio.get_running_loop()
         weight = min(weight, self._burst)
-        needed = weight if urgent else min(weight + self._burst / 2, self._burst)
+        spare = 0.0 if urgent else min(self._burst / 2, self._burst - weight)
         deadline = loop.time() + (WAIT_S_MAX if urgent else PATIENT_S_MAX)
-        while True:
-            now = loop.time()
-            if self._at:
-                grown = self._budget + (now - self._at) * self._rate * self._slow
-                self._budget = min(self._burst, grown)
-            self._at = now
-            if self._budget >= needed and self._away_until <= now:
-                self._budget -= weight
-                return
-            missing = max(0.0, needed - self._budget) / (self._rate * self._slow)
-            wait_s = max(self._away_until - now, missing, 0.01)
-            if now + wait_s > deadline:
+        while (wait_s := self._wait_s(loop.time(), weight + spare)) > 0:
+            if loop.time() + wait_s > deadline:
                 raise Unavailable(f"GET {path}: not asked, the budget is used for {wait_s:.0f} s")
+            if urgent:
+                break
+            await asyncio.sleep(max(wait_s, 0.01))
+        self._budget -= weight
+        if wait_s > 0:
             await asyncio.sleep(wait_s)
+
+    def _wait_s(self, now: float, needed: float) -> float:
+        """How long it takes until `needed` is there."""
+        rate = self._rate * self._slow
+        if self._at:
+            self._budget = min(self._burst, self._budget + (now - self._at) * rate)
+        self._at = now
+        return max(self._away_until - now, (needed - self._budget) / rate, 0.0)
 
     def _stay_away(self, seconds: float) -> None:
         """Ask nothing for a while; afterwards begin slowly."""
-        self._budget = 0.0
+        self._budget = min(self._budget, 0.0)
         self._away_until = asyncio.get_running_loop().time() + seconds

@@ -66,10 +66,23 @@ async def test_a_burst_is_free_and_then_the_rate_holds():
 
 async def test_what_would_wait_too_long_is_refused_at_once():
     async with venue() as answering, Rest(answering.url, 2.0) as rest:
-        await rest.get("/a", 20)
+        await rest.get("/a", 10)
+        waiting = asyncio.create_task(rest.get("/b", 4))
+        await asyncio.sleep(0)
         with pytest.raises(Unavailable, match="budget"):
-            await rest.get("/b", 1000)
-    assert answering.asked == ["/a"]
+            await rest.get("/c", 1000)
+        await waiting
+    assert answering.asked == ["/a", "/b"]
+
+
+async def test_what_is_urgent_has_its_turn_in_the_order_asked():
+    async with venue() as answering, Rest(answering.url, 20.0, burst_s=1.0) as rest:
+        await rest.get("/first", 20)
+        asked = [asyncio.create_task(rest.get("/big", 20))]
+        await asyncio.sleep(0)
+        asked += [asyncio.create_task(rest.get(f"/small{i}", 1)) for i in range(5)]
+        await asyncio.gather(*asked)
+    assert answering.asked[1] == "/big"
 
 
 async def test_what_is_not_urgent_leaves_half_of_the_budget(monkeypatch):
