@@ -174,6 +174,8 @@ class BookTrack:
             messages, index, at, levels, self.last_id, *sides, records
         )
         self.last_id = int(last)
+        if end > at:
+            self._time = int(messages["ts_event"][index[end - 1]])
         if written:
             steps.append(records[:written])
         if crossed:
@@ -295,7 +297,7 @@ class BookTrack:
         if not good:
             self._fail(Gap(self.last_id, NO_ID, message.last, "CROSSED"), now, steps)
         elif self._proven(message.head, now, steps):
-            self.last_id = message.last
+            self.last_id, self._time = message.last, message.time
             if len(message.levels):
                 steps.append(records_of(message.head, message.levels, 0))
         return steps

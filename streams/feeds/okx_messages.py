@@ -1,7 +1,6 @@
 """OKX's messages and answers, read into columns: the reading half of the venue file."""
 
 from collections.abc import Callable
-from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -12,6 +11,7 @@ from tidemill.schemas.errors import Unreadable
 from tidemill.streams.feeds.columns import FUNDING_EXPONENT, WRONG, Columns
 from tidemill.streams.feeds.feed import UNCHAINED, Instrument, Malformed
 from tidemill.streams.feeds.okx_instruments import defined, product_of
+from tidemill.streams.feeds.rounding import rounded
 
 TAKERS = {"buy": int(AggressorSide.BUYER), "sell": int(AggressorSide.SELLER)}
 SIDES = {"buy": int(OrderSide.BUY), "sell": int(OrderSide.SELL)}
@@ -19,6 +19,11 @@ SNAPSHOT = {"snapshot": True, "update": False}
 FILLED, AGGREGATE = int(RecordFlag.FILLED), int(RecordFlag.AGGREGATE)
 MINUTE_S = 60
 SERVICE_UPGRADE = "64008"
+UNPROVEN = (
+    "funding-rate", "mark-price", "index-tickers", "open-interest", "liquidation-orders",
+    "instruments",
+)  # fmt: skip
+"""Channels that an instrument may not have (an index): refusing one does not refuse the others."""
 
 Rows = Any
 """What a message carries as ``data``, as JSON has it."""
@@ -329,20 +334,9 @@ def _event(columns: Columns, message: Any) -> None:
             rest.acknowledged.append(int(message["id"]))
     elif event == "error":
         rest.refused.append(f"{message['code']} {message['msg']}")
+        if message.get("id") and any(f"channel:{name}," in message["msg"] for name in UNPROVEN):
+            rest.acknowledged.append(int(message["id"]))
     elif event == "notice":
         rest.shutdown |= message["code"] == SERVICE_UPGRADE
     else:
         rest.ignored += 1
-
-
-def rounded(text: str, exponent: int) -> str:
-    """Return a number that is no price paid or quantity traded with the decimals of `exponent`.
-
-    OKX writes funding rates with 16 decimals, and open interest with those of its floats.
-    """
-    if len(text.partition(".")[2]) <= -exponent:
-        return text
-    try:
-        return f"{Decimal(text).quantize(Decimal(1).scaleb(exponent), ROUND_HALF_EVEN):f}"
-    except InvalidOperation as error:
-        raise Unreadable(f"{text!r} is not a number") from error

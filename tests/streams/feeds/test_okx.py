@@ -1,7 +1,6 @@
 """OKX's messages: what they become, exactly, and what is refused, never silently."""
 
 import os
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ from tidemill.streams.feeds.capture import rest_message
 from tidemill.streams.feeds.feed import NO_CHECKSUM, UNCHAINED, Instruments, Said
 from tidemill.streams.feeds.okx import Okx
 from tidemill.streams.feeds.okx_instruments import product_of
-from tidemill.streams.feeds.okx_messages import rounded
 
 FIXTURES = Path(os.environ.get("TIDEMILL_DATA", "../shared/data")) / (
     "exchange_message_fixtures/nautilus_okx.json"
@@ -453,6 +451,13 @@ def test_each_argument_is_acknowledged_by_the_commands_id():
     assert said.acknowledged == [12, 12] and said.refused == ["60018 doesn't exist."]
 
 
+def test_a_channel_that_an_instrument_does_not_have_does_not_refuse_the_others():
+    text = "Wrong URL or channel:index-tickers,instId:A-USDT doesn't exist."
+    refusal = {"id": "13", "event": "error", "code": "60018", "connId": "a4d3ae55", "msg": text}
+    said = decode(refusal)
+    assert said.acknowledged == [13] and len(said.refused) == 1
+
+
 def test_a_notice_of_a_service_upgrade_is_a_shutdown():
     notice = {
         "event": "notice",
@@ -514,15 +519,6 @@ def test_a_fresh_snapshot_comes_of_subscribing_anew():
 def test_business_has_a_path_of_its_own():
     urls = [SWAP.url("wss://ws.okx.com/", socket) for socket in SWAP.sockets]
     assert urls == ["wss://ws.okx.com/ws/v5/public"] * 2 + ["wss://ws.okx.com/ws/v5/business"]
-
-
-@pytest.mark.parametrize(
-    ("text", "exponent", "told"),
-    [("0.1", -8, "0.1"), ("0.15", -1, "0.2"), ("0.25", -1, "0.2"), ("-0.00005", -4, "0.0000"),
-     ("1.005", 0, "1")],
-)  # fmt: skip
-def test_rounding_is_to_the_even_decimal(text, exponent, told):
-    assert Decimal(rounded(text, exponent)) == Decimal(told)
 
 
 def test_a_run_is_its_messages_one_by_one():
