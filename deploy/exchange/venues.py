@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 from tidemill.deploy.exchange.binance import BinanceSpot
 from tidemill.deploy.exchange.binance_usdm import BinanceUsdm
+from tidemill.deploy.exchange.bybit import Bybit
 from tidemill.deploy.exchange.exchange import Exchange, Opening
 from tidemill.deploy.exchange.fundamental import Outlook
 from tidemill.deploy.exchange.limits import Limits
@@ -13,6 +14,7 @@ from tidemill.deploy.exchange.protocol import Protocol
 PROTOCOLS: dict[str, tuple[type[Protocol], ...]] = {
     "BINANCE": (BinanceSpot, BinanceUsdm),
     "BINANCE_US": (BinanceSpot,),
+    "BYBIT": (Bybit,),
     "OKX": (Okx,),
 }
 

@@ -55,7 +55,7 @@ def definition(product: str, entry: dict[str, Any]) -> InstrumentDefined:
             "settle": entry["settleCoin"],
             "funding_interval_s": interval_s,
             "ts_listed": _ms(entry["launchTime"]),
-            "ts_expires": _ms(entry["deliveryTime"]) if kind == "FUTURE" else 0,
+            "ts_expires": _ms(entry["deliveryTime"]),  # of a perpetual: when it is delisted
         }
     price_exponent, quantity_exponent = _exponents(max(places, _decimals(tick)), _decimals(lot))
     return _validated(

@@ -286,13 +286,14 @@ def test_contracts_are_defined_with_settlement_funding_and_expiry():
     entry = fixture("http_get_instruments_linear.json")["result"]["list"][0]
     perpetual = listing(entry | {"fundingInterval": 480})
     assert perpetual.symbol == "BTCUSDT-LINEAR" and perpetual.kind == "PERPETUAL"
-    assert perpetual.funding_interval_s == 8 * 3600 and perpetual.ts_expires == 0
+    assert perpetual.funding_interval_s == 8 * 3600
     assert perpetual.settle == "USDT" and perpetual.contract_multiplier == "1"
     assert perpetual.ts_listed == 1699990000000 * MS and perpetual.min_notional == "5"
     assert (perpetual.price_exponent, perpetual.quantity_exponent) == (-4, -5)
     dated = listing(entry | {"contractType": "LinearFutures", "symbol": "BTCUSDT-25DEC26"})
     assert dated.kind == "FUTURE" and dated.funding_interval_s == 0
-    assert dated.ts_expires == 1702592000000 * MS
+    assert dated.ts_expires == perpetual.ts_expires == 1702592000000 * MS
+    assert listing(entry | {"deliveryTime": "0"}).ts_expires == 0
     statuses = {s: listing(entry | {"status": s}).status for s in ("PreLaunch", "Closed")}
     assert statuses == {"PreLaunch": "HALTED", "Closed": "DELISTED"}
 
