@@ -9,7 +9,8 @@ contracts with `listed`.
 from dataclasses import dataclass, replace
 from zlib import crc32
 
-from tidemill.deploy.exchange.numbers import DECIMALS, decimal, fixed
+from tidemill.deploy.exchange.numbers import DECIMALS as DECIMALS
+from tidemill.deploy.exchange.numbers import decimal, fixed
 from tidemill.schemas.errors import Unreadable
 
 QUOTE_ASSETS = ("FDUSD", "USDT", "USDC", "BTC", "ETH", "BNB", "EUR")
