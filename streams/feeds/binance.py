@@ -230,7 +230,7 @@ class Binance:
         self, columns: Columns, at: int, data: Any, query: Mapping[str, list[str]]
     ) -> None:
         self._define(columns, at, data)
-        if not query:
+        if "symbol" not in query and "symbols" not in query:
             columns.rest.listed = frozenset(self.symbol(e["symbol"]) for e in data["symbols"])
 
     def _define(self, columns: Columns, at: int, data: Any) -> None:

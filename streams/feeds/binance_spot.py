@@ -79,8 +79,8 @@ class BinanceSpot(Binance):
         life_s=23 * 3600.0,
         message_bytes_max=1 << 20,
         trades_a_request=1000,
-        requests_per_s=80.0,
-        burst_s=10.0,
+        requests_per_s=60.0,
+        burst_s=30.0,
     )
     weight_a_minute = 6000
     weights: ClassVar[Mapping[str, float]] = {
@@ -107,9 +107,9 @@ class BinanceSpot(Binance):
         return f"/api/v3/depth?symbol={symbol}&limit=5000"
 
     def definitions_path(self, symbols: Sequence[str]) -> str:
-        """GET /api/v3/exchangeInfo of some symbols, or of all."""
+        """GET /api/v3/exchangeInfo of some symbols, or of all (several MB)."""
         if not symbols:
-            return "/api/v3/exchangeInfo"
+            return "/api/v3/exchangeInfo?showPermissionSets=false"
         return f"/api/v3/exchangeInfo?symbols=[{','.join(f'%22{s}%22' for s in symbols)}]"
 
     def trades_paths(self, symbol: str, first_id: int, count: int) -> tuple[str, ...]:

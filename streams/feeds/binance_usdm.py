@@ -113,8 +113,8 @@ class BinanceUsdm(Binance):
         life_s=23 * 3600.0,
         message_bytes_max=1 << 20,
         trades_a_request=1000,
-        requests_per_s=32.0,
-        burst_s=10.0,
+        requests_per_s=24.0,
+        burst_s=30.0,
     )
     weight_a_minute = 2400
     weights: ClassVar[Mapping[str, float]] = {

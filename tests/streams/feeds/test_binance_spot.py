@@ -341,7 +341,8 @@ def test_ids_of_two_trade_channels_are_never_mixed(first, second):
 def test_what_a_whole_answer_lists_is_told_and_what_a_part_lists_is_not():
     body = fixture("exchange_info_response.json")
     assert decode(rest("/api/v3/exchangeInfo", body)).listed == frozenset({"ETHBTC"})
-    assert decode(rest("/api/v3/exchangeInfo?symbols=[%22ETHBTC%22]", body)).listed is None
+    assert decode(rest(VENUE.definitions_path(()), body)).listed == frozenset({"ETHBTC"})
+    assert decode(rest(VENUE.definitions_path(["ETHBTC"]), body)).listed is None
     assert decode(body).listed is None
 
 
@@ -377,6 +378,12 @@ def test_every_channel_says_how_it_is_proven():
 )
 def test_requests_cost_what_the_document_says(path, weight):
     assert VENUE.weight(path) == weight
+
+
+def test_no_minute_costs_more_than_the_venue_allows():
+    limits = VENUE.limits
+    assert limits.requests_per_s * (60 + limits.burst_s) <= VENUE.weight_a_minute * 0.95
+    assert limits.requests_per_s * limits.burst_s >= VENUE.weight(VENUE.snapshot_path("BTCUSDT"))
 
 
 def test_the_used_part_of_a_minute_is_told_by_the_header():

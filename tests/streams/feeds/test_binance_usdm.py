@@ -423,6 +423,12 @@ def test_requests_cost_what_the_document_says(path, weight):
     assert VENUE.weight(path) == weight
 
 
+def test_no_minute_costs_more_than_the_venue_allows():
+    limits = VENUE.limits
+    assert limits.requests_per_s * (60 + limits.burst_s) <= VENUE.weight_a_minute * 0.95
+    assert VENUE.used({"X-MBX-USED-WEIGHT-1M": "600"}) == 0.25
+
+
 def test_holes_are_asked_for_by_id_and_then_among_the_newest():
     by_id, newest = VENUE.trades_paths("BTCUSDT-PERP", 7, 5000)
     assert by_id == "/fapi/v1/aggTrades?symbol=BTCUSDT&fromId=7&limit=1000"
