@@ -73,8 +73,8 @@ BY_TYPE = ("instruments", "liquidation-orders")
 """Channels that are subscribed for a type of instrument, not for each."""
 ARGUMENTS_A_COMMAND = 500
 """About 30 KB; 64 are allowed."""
-WEIGHTS = {"/api/v5/market/trades": 0.1, "/api/v5/market/books": 0.5, "/api/v5/public/time": 1.0}
-"""OKX counts requests for each path; 1 stands for those that may be asked 10 times a second."""
+WEIGHTS = {"/api/v5/market/trades": 0.2, "/api/v5/market/books": 0.5, "/api/v5/public/time": 2.0}
+"""OKX counts requests for each path; 1 stands for those that may be asked 20 times in 2 s."""
 _PING, _PONG = b"ping", b"pong"
 _BOOKS = (
     Channel("books", "book", Proof.CONTIGUOUS),
@@ -126,7 +126,7 @@ class Okx:
         life_s=23 * 3600.0,
         message_bytes_max=8 << 20,
         trades_a_request=100,
-        requests_per_s=8.0,
+        requests_per_s=5.0,
         burst_s=2.0,
     )
 
@@ -193,7 +193,7 @@ class Okx:
         return "/api/v5/public/time"
 
     def weight(self, path: str) -> float:
-        """Share of the 8 a second that are allowed in all."""
+        """What it costs of the 5 a second that are asked in all."""
         return WEIGHTS.get(path.partition("?")[0], 1.0)
 
     def used(self, headers: Mapping[str, str]) -> float | None:
