@@ -1,9 +1,11 @@
 """Every processor there is: one line each."""
 
+from tidemill.processors.arbitrage import ARBITRAGE
 from tidemill.processors.bars import BARS
 from tidemill.processors.book import BOOK
+from tidemill.processors.derivatives import DERIVATIVES
 from tidemill.processors.price import PRICE
 from tidemill.processors.processor import Processor
 from tidemill.processors.stale import STALE
 
-PROCESSORS: tuple[Processor, ...] = (BARS, BOOK, PRICE, STALE)
+PROCESSORS: tuple[Processor, ...] = (ARBITRAGE, BARS, BOOK, DERIVATIVES, PRICE, STALE)

@@ -40,6 +40,7 @@ INSTRUMENTS = np.dtype(
         ("trading", "u1"),  # 1 unless halted or delisted
         ("multiplier", "<i8"),  # units of base (quote) in a quantity of 1: mantissa
         ("multiplier_exponent", "i1"),
+        ("funding_interval_s", "<u4"),  # of a perpetual, 0 where its venue does not say
         ("fees_known", "u1"),  # 1 once LOG has said what its venue's product costs:
         ("taker_ppm", "<i4"),
         ("maker_ppm", "<i4"),

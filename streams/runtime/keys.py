@@ -120,6 +120,7 @@ class Keys:
             event.inverse,
             event.status == "TRADING",
             *multiplier,
+            event.funding_interval_s,
             fees is not None,
             *(fees or (0, 0)),
         )

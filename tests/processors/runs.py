@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from tidemill.processors.processor import Processor
-from tidemill.schemas.enums import RecordFlag
+from tidemill.schemas.enums import BookState, RecordFlag
 from tidemill.schemas.events.event import Event
 from tidemill.schemas.kinds import KINDS
 from tidemill.schemas.run import FRAMES, INSTRUMENTS, Emit, Records, Run
@@ -22,6 +22,9 @@ MINUTE = 60 * SECOND
 DAY = 86_400 * SECOND
 MIDNIGHT = 19_944 * DAY
 """2024-08-09, UTC, in ns."""
+
+Levels = Sequence[tuple[int, int]]
+"""Price and quantity of levels, best first."""
 
 Output = tuple[str, int, int, int, Any]
 """Kind, at_r, slot, spec, and the record or event as plain values."""
@@ -90,6 +93,39 @@ class Log:
             records["flags"][-1] |= RecordFlag.LAST
         self.add("book", records, slot, exponents)
 
+    def told_book(
+        self, slot: int, ts: int, bids: Levels, asks: Levels, valid: bool = True,
+        exponents: tuple[int, int] = (-8, -8),
+    ) -> None:  # fmt: skip
+        """What the book processor says of one instrument at a record: metrics, then levels."""
+        r = len(self.facts) + 1
+        metrics = KINDS["book_metrics"].empty(1)
+        metrics["at_r"], metrics["ts_recv"] = r, ts
+        metrics["state"] = BookState.VALID if valid else BookState.INVALID
+        self.add("book_metrics", metrics, slot, exponents)
+        sides = ((1, bids), (2, asks))
+        rows = [(side, k, *level) for side, some in sides for k, level in enumerate(some)]
+        rows = rows or [(0, 0, 0, 0)]
+        levels = KINDS["book_level"].empty(len(rows))
+        levels["at_r"] = r
+        for record, row in zip(levels, rows, strict=True):
+            record["side"], record["level"], record["price"], record["quantity"] = row
+        if valid:
+            self.add("book_level", levels, slot, exponents)
+
+    def derivative(self, slot: int, ts: int, *rows: dict[str, int]) -> None:
+        """One record a row of values; those left out are not given."""
+        kind = KINDS["derivative"]
+        names = [field.name for field in kind.fields]
+        given = names[names.index("mark_price") : names.index("open_interest") + 1]
+        records = kind.empty(len(rows))
+        records["ts_event"] = records["ts_recv"] = ts
+        for record, row in zip(records, rows, strict=True):
+            record["fields"] = sum(1 << bit for bit, name in enumerate(given) if name in row)
+            for name, value in row.items():
+                record[name] = value
+        self.add("derivative", records, slot)
+
     def add(
         self, kind: str, records: Records, slot: int, exponents: tuple[int, int] = (-8, -8)
     ) -> None:
@@ -153,7 +189,7 @@ def run_of(pieces: list[tuple[int, Fact, int, int]], table: Records, feeds: Feed
     kind = pieces[0][1].kind
     frames = np.zeros(len(pieces), FRAMES)
     # A stray record before and between pieces: a step may only touch what its frames name.
-    stray = np.frombuffer(b"\x7f" * 256, np.uint8)
+    stray = np.frombuffer(b"\x7f" * 1_024, np.uint8)
     parts: list[Records] = []
     for frame, (r, fact, start, end) in zip(frames, pieces, strict=True):
         frame["r"], frame["i"], frame["slot"], frame["feed"] = r, start, fact.slot, fact.feed
