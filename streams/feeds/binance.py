@@ -151,22 +151,32 @@ class Binance:
         stream = message.get("stream", "")
         if stream.startswith("rest:"):
             self._answer(columns, at, stream.removeprefix("rest:"), data)
+        elif stream and (type(data) is list or "lastUpdateId" in data):
+            rest.ignored += 1  # of all symbols at once, or a part of a book
         elif (event := data.get("e")) is not None:
-            if event == "kline":
-                kline(columns, at, data)
-            elif event == "aggTrade":
-                agg_trade(columns, at, data)
-            else:
-                rest.shutdown |= event == "serverShutdown"
-                rest.ignored += event != "serverShutdown"
-                if "E" in data:
-                    columns.clocks.append((data["E"], at))
+            self._event(columns, at, event, data)
         elif "result" in message and type(message.get("id")) is int:
             rest.acknowledged.append(message["id"])
         elif "error" in message or ("code" in data and "msg" in data):
             rest.refused.append(orjson.dumps(message.get("error", data)).decode())
-        else:
+        elif "lastUpdateId" not in data:
             self._bare(columns, at, data)
+        elif len(known := columns.instruments.by_index) == 1:
+            snapshot(columns, at, known[0], data)
+        else:
+            rest.ignored += 1
+
+    def _event(self, columns: Columns, at: int, event: Any, data: Any) -> None:
+        """An event of a stream that is not read in the product's own file."""
+        if event == "kline":
+            kline(columns, at, data)
+        elif event == "aggTrade":
+            agg_trade(columns, at, data)
+        else:
+            columns.rest.shutdown |= event == "serverShutdown"
+            columns.rest.ignored += event != "serverShutdown"
+            if "E" in data:
+                columns.clocks.append((data["E"], at))
 
     def _answer(self, columns: Columns, at: int, path: str, data: Any) -> None:
         """A REST answer with the path that it answers."""
@@ -181,17 +191,12 @@ class Binance:
 
     def _bare(self, columns: Columns, at: int, data: Any) -> None:
         """A REST answer that is known by its fields."""
-        known = columns.instruments.by_index
         if "symbols" in data:
             self._define(columns, at, data)
         elif "serverTime" in data:
             columns.clocks.append((data["serverTime"], at))
-        elif "lastUpdateId" not in data:
-            raise Unreadable("it is no message of this venue that is known")
-        elif len(known) == 1:
-            snapshot(columns, at, known[0], data)
         else:
-            columns.rest.ignored += 1
+            raise Unreadable("it is no message of this venue that is known")
 
     def _snapshot_of(
         self, columns: Columns, at: int, data: Any, query: Mapping[str, list[str]]
@@ -250,6 +255,12 @@ def is_own(instrument: Instrument, channel: str) -> bool:
     if not instrument.trade_channel:
         instrument.trade_channel = channel
     return instrument.trade_channel == channel
+
+
+def is_change(message: Mapping[str, Any]) -> bool:
+    """Whether a depthUpdate is a change of the whole book; partial and RPI books look the same."""
+    stream = message.get("stream")
+    return stream is None or "@depth@" in stream or stream.endswith("@depth")
 
 
 def taker(buyer_is_maker: Any) -> int:

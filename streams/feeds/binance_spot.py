@@ -48,6 +48,7 @@ from tidemill.streams.feeds.binance import (
     Binance,
     base_and_quote,
     filters_of,
+    is_change,
     is_own,
     plain,
     taker,
@@ -174,7 +175,7 @@ class BinanceSpot(Binance):
             )  # fmt: skip
             instrument = columns.instruments.by_raw.get(symbol) or columns.instruments.of(symbol)
             columns.quotes.append((instrument.index, at, update_id, *texts, None))
-        elif event == "depthUpdate":
+        elif event == "depthUpdate" and is_change(message):
             _depth(columns, at, data)
         else:
             self._other(columns, at, message, data)

@@ -17,7 +17,8 @@ the change log (developers.binance.com/docs/derivatives, newest entry 2026-10-23
 - ``<symbol>@bookTicker``: best bid and offer with update id and times: CONFLATED.
 - ``<symbol>@depth@100ms``: ``pu`` is the ``u`` of the message before: CONTIGUOUS. The snapshot
   ``GET /fapi/v1/depth?limit=1000`` (weight 20): buffered messages with ``u`` < ``lastUpdateId`` are
-  dropped, the first one kept has ``U`` <= it. RPI orders are in neither.
+  dropped, the first one kept has ``U`` <= it. RPI orders are in neither. ``@depth20`` and
+  ``@rpiDepth`` are other books with the same event: only the stream's name tells, they are ignored.
 - ``<symbol>@markPrice@1s``: mark price ``p``, index price ``i``, funding rate ``r`` to be paid at
   ``T``; for dated futures ``r`` is empty and ``T`` 0. ``GET /fapi/v1/fundingInfo`` lists contracts
   whose funding interval is not 8 hours, or was changed.
@@ -58,6 +59,7 @@ from tidemill.streams.feeds.binance import (
     agg_trade,
     base_and_quote,
     filters_of,
+    is_change,
     is_own,
     plain,
     taker,
@@ -219,7 +221,7 @@ class BinanceUsdm(Binance):
             instrument = columns.instruments.by_raw.get(symbol) or columns.instruments.of(symbol)
             columns.quotes.append((instrument.index, at, update_id, *texts, time))
             columns.clocks.append((clock, at))
-        elif event == "depthUpdate":
+        elif event == "depthUpdate" and is_change(message):
             _depth(columns, at, data)
         elif event == "aggTrade":
             agg_trade(columns, at, data)

@@ -299,6 +299,30 @@ def test_a_snapshot_without_a_path_is_of_the_only_instrument_there_is():
     assert unclear.books is not None and len(unclear.books.messages) == 1 and unclear.ignored == 1
 
 
+def test_a_part_of_the_book_is_not_taken_for_the_whole_one():
+    part = b'{"stream":"bnbbtc@depth20","data":%b}' % fixture("depth_response.json")
+    said = decode(DEPTH, part, DEPTH.replace(b"@depth@100ms", b"@depth10"))
+    assert said.books is not None and len(said.books.messages) == 1
+    assert said.ignored == 2 and not said.malformed
+
+
+def test_real_messages_are_read_as_what_they_are():
+    path = FIXTURES.with_name("crypto_msg_parser_pairs.json")
+    if not path.exists():
+        pytest.skip(f"no fixtures at {path}: set TIDEMILL_DATA")
+    columns = {"trade": "trades", "l2_event": "books", "bbo": "quotes"}
+    seen = set()
+    for pair in orjson.loads(path.read_bytes()):
+        if (pair["exchange"], pair["market_type"]) != ("binance", "Spot"):
+            continue
+        said, column = decode(pair["raw"].encode()), columns.get(pair["module"])
+        assert not said.malformed, pair
+        kinds = [k for k in ("trades", "quotes", "books") if getattr(said, k) is not None]
+        assert kinds == [column] * bool(column) and said.ignored == (column is None), pair
+        seen.add(pair["module"])
+    assert seen >= {"trade", "l2_event", "l2_topk", "bbo", "ticker", "candlestick", "l2_snapshot"}
+
+
 def test_a_closed_bar_of_the_venue_is_kept_and_an_open_one_is_not():
     said = decode(KLINE.replace(b'"x":true', b'"x":false'), KLINE)
     assert said.venue_bars is not None and said.ignored == 1 and not said.malformed

@@ -245,6 +245,60 @@ def test_published_examples_are_read_as_what_they_are(name, column):
     assert said.ignored == (column is None)
 
 
+def published(market: str) -> list[dict[str, Any]]:
+    """Real messages that others published as examples, of one kind of market."""
+    path = FIXTURES.with_name("crypto_msg_parser_pairs.json")
+    if not path.exists():
+        pytest.skip(f"no fixtures at {path}: set TIDEMILL_DATA")
+    pairs = [pair for pair in orjson.loads(path.read_bytes()) if pair["exchange"] == "binance"]
+    return [pair for pair in pairs if pair["market_type"] == market]
+
+
+@pytest.mark.parametrize("market", ["LinearSwap", "LinearFuture"])
+def test_real_messages_are_read_as_what_they_are_and_other_books_are_no_changes(market):
+    columns = {
+        "trade": "trades",
+        "l2_event": "books",
+        "bbo": "quotes",
+        "funding_rate": "derivatives",
+        "open_interest": "derivatives",
+    }
+    seen = set()
+    for pair in published(market):
+        raw, module = pair["raw"].encode(), pair["module"]
+        if module == "open_interest":
+            raw = rest("/fapi/v1/openInterest?symbol=x", raw)
+        said = decode(raw)
+        assert not said.malformed, pair
+        column = columns.get(module) if b"@arr" not in raw else None
+        kinds = ("trades", "quotes", "books", "derivatives", "venue_bars", "liquidations")
+        assert [k for k in kinds if getattr(said, k) is not None] == [column] * bool(column), pair
+        assert said.ignored == (column is None)
+        seen.add(module)
+    assert seen >= {"trade", "l2_event", "l2_topk", "bbo", "ticker", "candlestick", "l2_snapshot"}
+
+
+def test_messages_of_coin_margined_contracts_are_refused():
+    for pair in published("InverseSwap"):
+        if pair["module"] in ("trade", "l2_event", "bbo") and "_perp@" in pair["raw"]:
+            assert decode(pair["raw"].encode()).malformed
+
+
+@pytest.mark.parametrize("name", ["depth20", "depth5@100ms", "rpiDepth@500ms"])
+def test_a_book_that_is_not_the_whole_one_is_no_change_of_it(name):
+    wrapped = b'{"stream":"btcusdt@%b","data":%b}'
+    assert decode(wrapped % (b"depth@100ms", DEPTH)).books is not None
+    assert decode(wrapped % (b"depth", DEPTH)).books is not None
+    said = decode(wrapped % (name.encode(), DEPTH))
+    assert said.books is None and said.ignored == 1 and not said.malformed
+
+
+def test_a_snapshot_of_another_book_is_not_taken_for_the_whole_one():
+    body = b'{"lastUpdateId":1027024,"E":1672515782136,"T":1672515782130,"bids":[],"asks":[]}'
+    said = decode(DEPTH, rest("/fapi/v1/rpiDepth?symbol=BTCUSDT&limit=1000", body))
+    assert said.books is not None and len(said.books.messages) == 1 and len(said.malformed) == 1
+
+
 def test_a_perpetual_is_named_so_and_keeps_its_raw_name():
     definition = defined().by_symbol["BTCUSDT-PERP"].definition
     assert (definition.raw, definition.kind, definition.pair) == (
