@@ -3,6 +3,7 @@
 import asyncio
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,8 +35,13 @@ from tidemill.schemas.errors import Unavailable
 from tidemill.streams.feeds.registry import ENDPOINTS
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "BNBUSDT", "SOLUSDT")
-VENUES = ("BINANCE", "BINANCE_US")
-RATE = 100.0
+VENUES: dict[str, dict[str, Sequence[str]]] = {
+    "BINANCE": {"SPOT": SYMBOLS, "USDM": [f"{s}-PERP" for s in SYMBOLS]},
+    "BYBIT": {"LINEAR": [f"{s}-LINEAR" for s in SYMBOLS]},
+    "OKX": {"SPOT": [s.replace("USDT", "-USDT") for s in SYMBOLS]},
+}
+"""The simulated venues: their products, and what is subscribed to of each."""
+RATE = 50.0
 """Events a second and symbol of a simulated venue."""
 SEED = 1
 SAMPLE_S = 1.0
@@ -93,24 +99,27 @@ def _runs(name: str, children: list[Child]) -> bool:
 def _venues(live: bool) -> tuple[list[Child], list[FeedSettings]]:
     """Return the simulated venues to start, and the feeds of them or of the real ones."""
     if live:
-        real = ENDPOINTS["BINANCE", "SPOT"]
-        feed = FeedSettings(
-            venue="BINANCE", symbols=SYMBOLS, websocket=real.websocket, rest=real.rest
-        )
-        return [], [feed]
+        return [], [_feed(v, p, symbols) for v, ps in VENUES.items() for p, symbols in ps.items()]
     children, feeds = [], []
-    for venue in VENUES:
+    for venue, products in VENUES.items():
         port = free_port()
-        children.append(exchange(venue, port, SYMBOLS, RATE, SEED))
-        feeds.append(
-            FeedSettings(
-                venue=venue,
-                symbols=SYMBOLS,
-                websocket=f"ws://{LOOPBACK}:{port}",
-                rest=f"http://{LOOPBACK}:{port}",
-            )
-        )
+        children.append(exchange(venue, port, SYMBOLS, RATE, SEED, tuple(products)))
+        feeds += [_feed(venue, p, symbols, port) for p, symbols in products.items()]
     return children, feeds
+
+
+def _feed(
+    venue: str, product: str, symbols: Sequence[str], port: int | None = None
+) -> FeedSettings:
+    """Return a feed of the venue simulated on `port`, or of the real one."""
+    real = ENDPOINTS[venue, product]
+    return FeedSettings(
+        venue=venue,
+        product=product,
+        symbols=tuple(symbols),
+        websocket=real.websocket if port is None else f"ws://{LOOPBACK}:{port}",
+        rest=real.rest if port is None else f"http://{LOOPBACK}:{port}",
+    )
 
 
 async def _watch(

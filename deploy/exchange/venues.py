@@ -18,8 +18,13 @@ PROTOCOLS: dict[str, tuple[type[Protocol], ...]] = {
     "OKX": (Okx,),
 }
 
-# Binance leads; Binance.US follows 0.3 s later, a basis point off.
-OUTLOOKS = {"BINANCE": Outlook(), "BINANCE_US": Outlook(lag_s=0.3, noise=1e-4)}
+# Binance leads; the others follow some tenths of a second later, a basis point off.
+OUTLOOKS = {
+    "BINANCE": Outlook(),
+    "BINANCE_US": Outlook(lag_s=0.3, noise=1e-4),
+    "BYBIT": Outlook(lag_s=0.1, noise=1e-4),
+    "OKX": Outlook(lag_s=0.2, noise=1e-4),
+}
 
 
 def products(venue: str) -> list[str]:

@@ -16,7 +16,7 @@ from tidemill.projections.registry import TABLES
 from tidemill.schemas.errors import Unavailable
 from tidemill.streams.log import Log
 
-SOURCES = ("md.trade.LOAD.*.*", "md.trade.BINANCE.*.*", "md.trade.BINANCE_US.*.*", "time")
+SOURCES = ("md.trade.LOAD.*.*", "md.trade.BINANCE.*.*", "md.trade.OKX.*.*", "time")
 """Subjects of what is fed into LOG, one for each writer."""
 POLL_S = 0.05
 Mark = dict[str, int]

@@ -29,6 +29,9 @@ ROWS_MIN = {"brief": 200_000, "points": 1_000_000, "full": 1_000_000}[FORM]
 START_S = 280.0
 """The first start compiles kernels where none are cached."""
 
+SELDOM = ("liquidations", "opportunities", "feed_states")
+"""Tables of what may not happen while a campaign runs."""
+
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900 if FORM == "brief" else 3_600)]
 
 
@@ -61,7 +64,7 @@ async def test_kill_9_of_each_process_and_server_under_load_changes_nothing(
         began, rows = time.monotonic(), await loaded(observer)
         await (kill_each_once if FORM == "brief" else kill_at_every_point)(campaign)
         await campaign.venue("exchange-binance")
-        await campaign.venue("exchange-binance_us")
+        await campaign.venue("exchange-okx")
         await campaign.valkey()
         await campaign.queries()
         await campaign.live()
@@ -132,7 +135,7 @@ async def assert_that_everything_is_equal(engine: Engine, before: Mark) -> None:
     assert found["equal"] is True
     assert set(found["tables"]) == set(TABLES)
     for name, table in found["tables"].items():
-        assert table["rows"] > 0, name
+        assert table["rows"] > 0 or name in SELDOM, name
         assert table["live_sha256"] == table["recomputed_sha256"], name
         assert table["as_of"] >= max(before.values()), name
     assert found["tables"]["trades"]["rows"] >= ROWS_MIN
