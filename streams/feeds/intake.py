@@ -33,8 +33,9 @@ from tidemill.schemas.kinds.quote import QUOTE
 from tidemill.schemas.kinds.status import STATUS
 from tidemill.schemas.kinds.trade import TRADE
 from tidemill.schemas.kinds.venue_bar import VENUE_BAR
-from tidemill.streams.feeds.books import Books, Reason, event_of
-from tidemill.streams.feeds.books import Step as BookStep
+from tidemill.streams.feeds.book_steps import Reason, event_of
+from tidemill.streams.feeds.book_steps import Step as BookStep
+from tidemill.streams.feeds.books import Books
 from tidemill.streams.feeds.clock import VenueClock
 from tidemill.streams.feeds.connections import LOOP, PREFIX, Connections, turn_of
 from tidemill.streams.feeds.feed import (
@@ -50,6 +51,7 @@ from tidemill.streams.feeds.feed import (
     feed_subject,
 )
 from tidemill.streams.feeds.gaps import Declared, Detected, Filled, Held, Step, TradeSequence
+from tidemill.streams.feeds.latest import Latest
 from tidemill.streams.feeds.session import SessionStep, Suspected, TradeSession
 from tidemill.streams.feeds.sessions import Sessions, session_sockets
 
@@ -102,6 +104,7 @@ class Intake:
             }
         self.books = Books(venue, instruments)
         self._update_ids: dict[str, int] = {}
+        self._latest = Latest()
         self._open: set[str] = set()
 
     @property
@@ -221,8 +224,13 @@ class Intake:
             (LIQUIDATION, said.liquidations),
             (VENUE_BAR, said.venue_bars),
         ):
-            for instrument, records in self._split(decoded) if decoded is not None else ():
-                self.counts[f"{kind.name}s"] += len(records)
+            for instrument, given in self._split(decoded) if decoded is not None else ():
+                name, index = kind.name, instrument.index
+                records = self._latest.unseen(name, index, given, self.merging)
+                self.counts["duplicates"] += len(given) - len(records)
+                if not len(records):
+                    continue
+                self.counts[f"{name}s"] += len(records)
                 items.append(_batch(instrument, kind, records))
                 if kind is VENUE_BAR and self.sessions is not None:
                     self.sessions.bars(instrument, records)
@@ -312,6 +320,7 @@ class Intake:
         for definition in self.instruments.fresh:
             instrument = self.instruments.by_symbol[definition.symbol]
             items.append(self.fact(instrument.subject("instrument"), definition, now))
+            self._book(instrument, self.books.defined(instrument, now), now, items)
         self.instruments.fresh.clear()
 
     def _malformed(self, said: Said, items: list[Item]) -> None:
