@@ -299,6 +299,29 @@ def deploy(data_dir: DataDir = DATA_DIR, json: Json = False) -> None:
     run(command.deploy(data_dir, json))
 
 
+@app.command()
+def fees(
+    venue: str,
+    product: str,
+    taker_ppm: Annotated[int, typer.Argument(help="Millionths of the notional; 1000 is 0.1 %.")],
+    maker_ppm: Annotated[int, typer.Argument(help="The same for a maker; below 0 for a rebate.")],
+    data_dir: DataDir = DATA_DIR,
+    json: Json = False,
+) -> None:
+    """Append the fact of what a venue's product costs from here on."""
+    from tidemill.deploy.commands import fees as command
+    from tidemill.deploy.commands.output import run
+    from tidemill.schemas.errors import Unreadable
+    from tidemill.schemas.events.fees import FeesDefined
+
+    said = {"venue": venue, "product": product, "taker_ppm": taker_ppm, "maker_ppm": maker_ppm}
+    try:
+        event = FeesDefined.read(said)
+    except Unreadable as error:
+        raise typer.BadParameter(str(error)) from error
+    run(command.fees(event, data_dir, json))
+
+
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def bench(context: typer.Context, name: str) -> None:
     """Run a benchmark: pipeline, rebuild, replay, latency, verify, growth, archive."""

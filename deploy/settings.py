@@ -19,7 +19,8 @@ class FeedSettings(BaseModel):
     """One feed: what of a venue's product is subscribed to, and where the product is.
 
     A venue's products are one entry each; one process runs them all. Each symbol is carried by
-    `connections` connections at once.
+    `connections` connections at once. Fees are in millionths of the notional, below 0 for rebates;
+    `tidemill up` appends them as facts.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -30,6 +31,8 @@ class FeedSettings(BaseModel):
     websocket: str
     rest: str
     connections: Annotated[int, Field(ge=1, le=4)] = 1
+    taker_ppm: Annotated[int, Field(ge=-100_000, le=100_000)] | None = None
+    maker_ppm: Annotated[int, Field(ge=-100_000, le=100_000)] | None = None
 
 
 class Settings(BaseSettings):

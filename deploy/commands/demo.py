@@ -20,6 +20,7 @@ from tidemill.deploy.children import (
     roles,
 )
 from tidemill.deploy.commands.deployment import deploy_code
+from tidemill.deploy.commands.fees import charge, configured
 from tidemill.deploy.commands.output import Exit, answer, say
 from tidemill.deploy.embedded.ports import LOOPBACK, free_port
 from tidemill.deploy.embedded.servers import EmbeddedServers, ServerUrls
@@ -49,6 +50,10 @@ CAUGHT_UP_S = 60.0
 SOURCES = ("feeds", "load")
 
 
+TAKER_PPM = (1_000, 500)
+"""What takers without a volume discount pay for spot and for contracts, about, at these venues."""
+
+
 @dataclass(frozen=True)
 class Options:
     """What was asked for on the command line; `seconds` None: until stopped."""
@@ -70,6 +75,7 @@ async def demo(options: Options) -> Exit:
         ) as opened:
             await deploy_code(opened.log, "fused")
             venues, feeds = _venues(options.live)
+            await charge(opened.log, configured(feeds))
             queries_port, live_port = port_or_free(QUERIES_PORT), port_or_free(LIVE_PORT)
             env = environment(servers.urls, options.data_dir, feeds, live_port)
             names = [venue.name for venue in venues]
@@ -119,6 +125,7 @@ def _feed(
         symbols=tuple(symbols),
         websocket=real.websocket if port is None else f"ws://{LOOPBACK}:{port}",
         rest=real.rest if port is None else f"http://{LOOPBACK}:{port}",
+        taker_ppm=TAKER_PPM[product != "SPOT"],
     )
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from tidemill.deploy.children import LIVE_PORT, QUERIES_PORT, environment, port_or_free, roles
 from tidemill.deploy.commands.deployment import deploy_code
+from tidemill.deploy.commands.fees import charge, configured
 from tidemill.deploy.commands.output import Exit, say
 from tidemill.deploy.embedded.ports import LOOPBACK
 from tidemill.deploy.embedded.servers import EmbeddedServers
@@ -20,6 +21,7 @@ async def up(data_dir: Path) -> Exit:
         await prepare(servers.urls)
         async with streams(servers.urls.nats_engine, "up", archive_of(data_dir)) as opened:
             await deploy_code(opened.log, settings.graphs)
+            await charge(opened.log, configured(settings.feeds))
         queries_port, live_port = port_or_free(QUERIES_PORT), port_or_free(LIVE_PORT)
         env = environment(servers.urls, data_dir, settings.feeds, live_port)
         await servers.supervisor.start(*roles(env, queries_port, live_port))
