@@ -4,7 +4,6 @@ from typing import Any
 
 from numba import njit
 
-from tidemill.processors.kernels.book_side import clear, set_level
 from tidemill.processors.kernels.book_state import (
     BUY,
     CROSSED,
@@ -18,6 +17,7 @@ from tidemill.processors.kernels.book_state import (
     TRUNCATED,
     VALID,
 )
+from tidemill.schemas.book import set_level
 
 Row = Any
 """One record of STATE."""
@@ -39,9 +39,9 @@ def same_exponents(one: Any, other: Any) -> bool:
 @njit(cache=True)
 def crossed(row: Row) -> bool:
     bids, asks = row.bids, row.asks
-    if bids.count == 0 or asks.count == 0:
+    if bids.ends[1] == 0 or asks.ends[1] == 0:
         return False
-    return bool(bids.prices[bids.head] >= asks.prices[asks.head])
+    return bool(bids.prices[bids.ends[0]] >= asks.prices[asks.ends[0]])
 
 
 @njit(cache=True)
@@ -75,8 +75,8 @@ def invalidate(row: Row) -> None:
 
 @njit(cache=True)
 def _begin(row: Row, record: Record, frame: Frame) -> None:
-    clear(row.bids)
-    clear(row.asks)
+    row.bids.ends[:] = 0
+    row.asks.ends[:] = 0
     row.loading = 1
     row.loading_id = record.last_update_id
     row.state = SYNCHRONIZING
@@ -86,15 +86,21 @@ def _begin(row: Row, record: Record, frame: Frame) -> None:
 
 
 @njit(cache=True)
+def _set(side: Any, sign: int, price: int, quantity: int) -> Any:
+    """Set a level; return whether one had to be dropped."""
+    return set_level(side.ends, side.prices, side.quantities, sign, price, quantity)
+
+
+@njit(cache=True)
 def _put(row: Row, record: Record) -> bool:
     """Set one level; return whether the record can be."""
     quantity = record.quantity
     if quantity < 0:
         return False
     if record.side == BUY:
-        row.truncated |= set_level(row.bids, 1, record.price, quantity)
+        row.truncated |= _set(row.bids, 1, record.price, quantity)
     elif record.side == SELL:
-        row.truncated |= set_level(row.asks, -1, record.price, quantity)
+        row.truncated |= _set(row.asks, -1, record.price, quantity)
     else:
         return bool(record.flags & SNAPSHOT and quantity == 0)  # an empty snapshot
     return True

@@ -1,8 +1,7 @@
 """What a valid book offers: spread, depth, imbalance, walls, liquidity and what they are for.
 
-Formulas and thresholds are those of reference.md F-021 to F-025, except the liquidity score: depth
-against the book's own usual depth, because 10,000 units of quote, its divisor there, say nothing of
-most books. Sums are exact; only the usual depth, a statistic, is a float64.
+The liquidity score is depth against the book's own usual depth: a fixed sum of money says nothing
+of most books. Sums are exact; only the usual depth, a statistic, is a float64.
 """
 
 from typing import Any
@@ -10,8 +9,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from tidemill.processors.kernels.book_side import MASK
-from tidemill.processors.kernels.book_state import OVERFLOW, USUAL_MAX
+from tidemill.processors.kernels.book_state import MASK, OVERFLOW, USUAL_MAX
 from tidemill.processors.kernels.ratios import divide, ratio
 from tidemill.schemas.enums import Signal, SpreadQuality
 from tidemill.schemas.exact import add, add_64, add_product, multiply, subtract
@@ -63,10 +61,10 @@ def _limit(bid: int, ask: int, percent: int, up: bool) -> Any:
 @njit(cache=True)
 def _within(side: Side, sign: int, limit: int) -> Any:
     """Return how many levels are at a limit or better."""
-    low, high = np.int64(0), side.count
+    low, high = np.int64(0), side.ends[1]
     while low < high:
         middle = (low + high) >> 1
-        if sign * side.prices[(side.head + middle) & MASK] >= sign * limit:
+        if sign * side.prices[(side.ends[0] + middle) & MASK] >= sign * limit:
             low = middle + 1
         else:
             high = middle
@@ -78,7 +76,7 @@ def _sum(side: Side, count: int) -> Any:
     """Return price x quantity and quantity of the best levels, and whether they overflow."""
     hi, lo, volume_hi, volume_lo, over = np.int64(0), _0, np.int64(0), _0, False
     for k in range(count):
-        at = (side.head + k) & MASK
+        at = (side.ends[0] + k) & MASK
         hi, lo, beyond = add_product(hi, lo, side.prices[at], side.quantities[at])
         over |= beyond
         volume_hi, volume_lo, _ = add_64(volume_hi, volume_lo, side.quantities[at])
@@ -90,7 +88,7 @@ def _walls(side: Side, count: int, above: Any) -> Any:
     """Return how many of the best levels are walls, and price and quantity of the largest."""
     walls, price, quantity = 0, np.int64(0), np.int64(0)
     for k in range(count):
-        at = (side.head + k) & MASK
+        at = (side.ends[0] + k) & MASK
         there = side.quantities[at]
         if there > above:
             walls += 1
@@ -180,15 +178,15 @@ def _judge(record: Metrics) -> None:
 def measure(row: Row, record: Metrics) -> None:
     """Fill everything of a valid book's record that depends on its levels."""
     bids, asks = row.bids, row.asks
-    record.bid_levels, record.ask_levels = bids.count, asks.count
-    if bids.count > 0:
-        record.bid_price = bids.prices[bids.head]
-        record.bid_quantity = bids.quantities[bids.head]
-    if asks.count > 0:
-        record.ask_price = asks.prices[asks.head]
-        record.ask_quantity = asks.quantities[asks.head]
+    record.bid_levels, record.ask_levels = bids.ends[1], asks.ends[1]
+    if bids.ends[1] > 0:
+        record.bid_price = bids.prices[bids.ends[0]]
+        record.bid_quantity = bids.quantities[bids.ends[0]]
+    if asks.ends[1] > 0:
+        record.ask_price = asks.prices[asks.ends[0]]
+        record.ask_quantity = asks.quantities[asks.ends[0]]
     record.confidence = CONFIDENCE_NONE
-    if bids.count == 0 or asks.count == 0 or record.bid_price <= 0:
+    if bids.ends[1] == 0 or asks.ends[1] == 0 or record.bid_price <= 0:
         return
     bid, ask = record.bid_price, record.ask_price
     record.spread = ask - bid

@@ -1,8 +1,6 @@
 """The state of an instrument's book: its levels by side, and what is known of their truth.
 
-A row is packed and begins as zeros, which is "no book yet". A side is a ring of levels sorted from
-the best; inserting moves the shorter end, so that work near the touch moves few bytes and a
-snapshot, which comes sorted, none.
+A row is packed and begins as zeros, which is "no book yet".
 """
 
 import numpy as np
@@ -11,6 +9,7 @@ from tidemill.schemas.enums import BookFlag, BookState, OrderSide, RecordFlag
 
 LEVELS_MAX = 8_192
 """Levels kept of each side, a power of two; beyond it the worst are dropped: TRUNCATED."""
+MASK = LEVELS_MAX - 1
 TOP = 20
 """Levels of each side that are told each second."""
 CHANGES_MIN = 100
@@ -33,13 +32,12 @@ CROSSED, TRUNCATED, STALE, OVERFLOW = (
 
 SIDE = np.dtype(
     [
-        ("head", "<i8"),  # place of the best level in the ring
-        ("count", "<i8"),
+        ("ends", "<i8", (2,)),  # place of the best level in the ring, and the number of levels
         ("prices", "<i8", (LEVELS_MAX,)),
         ("quantities", "<i8", (LEVELS_MAX,)),
     ]
 )
-"""One side, best level first from `head` on."""
+"""One side, as `schemas/book.py` has it: a ring, best level first."""
 
 STATE = np.dtype(
     [

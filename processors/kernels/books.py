@@ -15,11 +15,11 @@ from tidemill.processors.kernels.book_apply import (
     take,
 )
 from tidemill.processors.kernels.book_measure import measure
-from tidemill.processors.kernels.book_side import MASK
 from tidemill.processors.kernels.book_state import (
     BUY,
     CHANGES_MIN,
     INVALID,
+    MASK,
     SELL,
     SILENCE_NS_MAX,
     STATE,
@@ -104,8 +104,8 @@ def _tell(row: Row, record: Any, at_r: Any, at_i: int, ts: int) -> None:
 @njit(cache=True)
 def _put_side(side: Side, kind: int, most: int, out: Out, count: int, slot: int, like: Any) -> int:
     """Append the best `most` levels of a side; return how many records there are then."""
-    for k in range(min(side.count, most)):
-        at = (side.head + k) & MASK
+    for k in range(min(side.ends[1], most)):
+        at = (side.ends[0] + k) & MASK
         record = out.records[count]
         record.at_r, record.at_i, record.n = like.at_r, like.at_i, 0
         record.ts, record.last_update_id = like.ts, like.last_update_id
@@ -162,7 +162,7 @@ def take_books(
                 _tell(row, metrics.records[told], frame.r, at_i, source.ts_recv)
                 metrics.slots[told] = frame.slot
                 told += 1
-            held = row.bids.count + row.asks.count
+            held = row.bids.ends[1] + row.asks.ends[1]
             if state == VALID and row.changes > max(held, CHANGES_MIN):
                 like[0].at_r, like[0].at_i, like[0].ts = frame.r, at_i, source.ts_recv
                 like[0].last_update_id, like[0].flags = row.last_update_id, flags_of(row)
