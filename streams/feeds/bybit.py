@@ -96,7 +96,7 @@ class Bybit:
             life_s=23 * 3600.0,
             message_bytes_max=4 << 20,
             trades_a_request=TRADES_A_REQUEST[product],
-            requests_per_s=20.0,
+            requests_per_s=60.0,
         )
         self._category = product.lower()
         self._reader = Reader(product)

@@ -18,7 +18,7 @@ from tidemill.streams.feeds.breaker import Breaker
 TIMEOUT_S = 5.0
 BODY_BYTES_MAX = 64 << 20
 WAIT_S_DEFAULT = 10.0
-"""How long to stay away after a 429 or 418 without Retry-After."""
+"""How long to stay away after a 429, 418 or 403 (too often, by some) without Retry-After."""
 WAIT_S_MAX, PATIENT_S_MAX = 5.0, 30.0
 """What would have to wait longer is refused: what is urgent, and what is not."""
 USED_SLOW, USED_MAX = 0.6, 0.95
@@ -79,8 +79,8 @@ class Rest:
         """Return the body of a 200, or of a 4xx that says what is wrong with the request.
 
         What is not `urgent` leaves half of the budget to what is. Raises Unavailable for anything
-        else: no answer, 5xx, 429, 418, a body over 64 MB; at once while the breaker is open, or
-        where the budget would take too long.
+        else: no answer, 5xx, 429, 418, 403, a body over 64 MB; at once while the breaker is open,
+        or where the budget would take too long.
         """
         assert self._breaker is not None, "enter it first"
         await self._allowed(path, weight, urgent)
@@ -98,7 +98,7 @@ class Rest:
         return self._judged(path, answer)
 
     def _judged(self, path: str, answer: httpx2.Response) -> Answer:
-        if answer.status_code in (418, 429):
+        if answer.status_code in (403, 418, 429):
             wait = answer.headers.get("Retry-After", "")
             self._stay_away(float(wait) if wait.isdigit() else WAIT_S_DEFAULT)
             self.refusals += 1

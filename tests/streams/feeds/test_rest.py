@@ -95,7 +95,7 @@ async def test_what_is_not_urgent_leaves_half_of_the_budget(monkeypatch):
     assert answering.asked == ["/poll", "/hole"]
 
 
-@pytest.mark.parametrize("status", [418, 429])
+@pytest.mark.parametrize("status", [403, 418, 429])
 async def test_told_to_wait_nothing_is_asked_until_then(status):
     async with venue() as answering, Rest(answering.url, 100.0) as rest:
         answering.status, answering.headers = status, {"Retry-After": "1"}
