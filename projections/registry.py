@@ -4,10 +4,12 @@ from tidemill.projections.clickhouse.bars import BARS
 from tidemill.projections.clickhouse.book_levels import BOOK_LEVELS
 from tidemill.projections.clickhouse.book_metrics import BOOK_METRICS
 from tidemill.projections.clickhouse.book_snapshots import BOOK_SNAPSHOTS
+from tidemill.projections.clickhouse.derivative_metrics import DERIVATIVE_METRICS
 from tidemill.projections.clickhouse.derivatives import DERIVATIVES
 from tidemill.projections.clickhouse.feed_events import FEED_EVENTS
 from tidemill.projections.clickhouse.feed_states import FEED_STATES
 from tidemill.projections.clickhouse.liquidations import LIQUIDATIONS
+from tidemill.projections.clickhouse.opportunities import OPPORTUNITIES
 from tidemill.projections.clickhouse.prices import PRICES
 from tidemill.projections.clickhouse.quotes import QUOTES
 from tidemill.projections.clickhouse.times import TIMES
@@ -33,6 +35,8 @@ VERSIONS: tuple[Table, ...] = (
     BOOK_SNAPSHOTS,
     TOP_LEVELS,
     DERIVATIVES,
+    DERIVATIVE_METRICS,
+    OPPORTUNITIES,
     LIQUIDATIONS,
     VENUE_BARS,
     FEED_EVENTS,

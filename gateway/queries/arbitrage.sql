@@ -1,4 +1,4 @@
--- Opportunities that stand open at a position: the newest row of each, unless that closed it.
+-- Opportunities that stand open at a position: of each way its newest row, unless that closed it.
 SELECT *
 FROM (
     SELECT
@@ -31,7 +31,7 @@ FROM (
     FROM {{opportunities}}
     WHERE ts > fromUnixTimestamp64Nano({from:Int64}) AND _r <= {as_of:UInt64}
     ORDER BY _r DESC, _i DESC, _n DESC
-    LIMIT 1 BY pair, opened_r, opened_i, legs
+    LIMIT 1 BY pair, buy_venue, buy_symbol, sell_venue, sell_symbol
 )
 WHERE status != 'CLOSED'
     AND spread_ratio >= toDecimal128({least:String}, 18)

@@ -26,17 +26,24 @@ async def state(stores: Stores, bound: Bound, place: Place) -> Row | None:
     return rows[0] if rows else None
 
 
-async def levels(stores: Stores, bound: Bound, place: Place, limit: int) -> list[Row]:
+async def start(stores: Stores, bound: Bound, place: Place) -> Row | None:
+    """Return where the newest whole book at or before a place stands."""
+    rows = await stores.newest("book_start", bound, place._asdict(), 1)
+    return rows[0] if rows else None
+
+
+async def levels(
+    stores: Stores, bound: Bound, place: Place, begin: Row | None, limit: int
+) -> list[Row]:
     """Return the best levels of both sides, bids first, best first: exactly as they stood.
 
-    A venue's message takes effect whole, with its last record. From the newest whole book at or
-    before that position, and the changes after it, of which there are at most about as many as the
+    A venue's message takes effect whole, with its last record. From the whole book at `begin`
+    (see `start`) and the changes after it, of which there are at most about as many as the
     book has levels: so it costs the same however long LOG is.
     """
-    start = await stores.newest("book_start", bound, place._asdict(), 1)
-    if not start:
+    if begin is None:
         return []
-    since = {"start_r": start[0]["r"], "start_i": start[0]["i"], "limit": limit}
+    since = {"start_r": begin["r"], "start_i": begin["i"], "limit": limit}
     return await stores.ask("order_book", bound, {**place._asdict(), **since})
 
 

@@ -1,5 +1,6 @@
 """The order book of one instrument, now or at any record of the past."""
 
+import asyncio
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
@@ -66,11 +67,13 @@ async def order_book(
         one = (await instruments(stores, bound, symbol, asked.venue))[0]
         i = books.EVERY_RECORD if asked.i is None else asked.i
         place = books.Place(one.symbol, one.venue, i)
-        state = await books.state(stores, bound, place)
+        state, begin = await asyncio.gather(
+            books.state(stores, bound, place), books.start(stores, bound, place)
+        )
         if state is None:
             raise Problem(404, "NO_DATA", f"no book of {one.id} up to r {bound.root}")
         valid = state["state"] == "VALID"
-        rows = await books.levels(stores, bound, place, asked.limit) if valid else []
+        rows = await books.levels(stores, bound, place, begin, asked.limit) if valid else []
         flags = books.flags(state)
         return Answer(_item(place, state, rows, flags), bound, flags)
 

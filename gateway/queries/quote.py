@@ -47,22 +47,28 @@ class Quote(BaseModel):
 async def quote(
     request: Request, symbol: Symbol, asked: Annotated[QuoteAsked, Query()]
 ) -> Response:
-    """The newest quote; STALE where it is more than 30 s older than the answer's position."""
+    """The newest quote; STALE where it is more than 30 s older than the answer's position, and
+    BOOK_INVALID while its feed has lost the book.
+    """
 
     async def find(stores: Stores) -> Answer:
-        bound = await stores.bind(asked, "quotes", "trades", "instruments")
+        bound = await stores.bind(asked, "quotes", "trades", "instruments", "feed_events")
         found = await instruments(stores, bound, symbol, asked.venue)
         rows = await stores.newest("quote", bound, bindings(found), 1)
         if not rows:
             raise Problem(404, "QUOTE_NOT_FOUND", f"no quote of {symbol} up to r {bound.root}")
         row = rows[0]
         same = [one for one in found if (one.symbol, one.venue) == (row["symbol"], row["venue"])]
-        traded, now_ns = await asyncio.gather(
-            stores.newest("last_prices", bound, bindings(same), 1), stores.time_of(bound)
+        traded, said, now_ns = await asyncio.gather(
+            stores.newest("last_prices", bound, bindings(same), 1),
+            stores.ask("book_doubt", bound, {"venue": row["venue"], "symbol": row["symbol"]}),
+            stores.time_of(bound),
         )
         item = _item(row, traded[0] if traded else None)
         if now_ns is not None and now_ns - row["recv_ns"] > FRESH_NS:
             item["flags"].append("STALE")
+        if said and said[0]["event"] == "BookGapDetected":
+            item["flags"].append("BOOK_INVALID")
         return Answer(item, bound, item["flags"])
 
     return await respond(request, asked, find)

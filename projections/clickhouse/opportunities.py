@@ -46,5 +46,5 @@ OPPORTUNITIES = Table(
     ),
     sql=Path(__file__).with_suffix(".sql"),
     emitted_by="arbitrage",
-    key=("pair", "legs"),
+    key=("pair", "buy_venue", "buy_symbol", "sell_venue", "sell_symbol"),
 )

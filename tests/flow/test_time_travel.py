@@ -35,7 +35,7 @@ pytestmark = pytest.mark.integration
 SEED, POSITIONS = 11, 4
 NOT_TOLD = {
     *("book_levels", "book_metrics", "book_snapshots", "top_levels"),
-    *("derivatives", "liquidations", "venue_bars"),
+    *("derivatives", "derivative_metrics", "liquidations", "venue_bars", "opportunities"),
 }
 """Tables of what this capture does not tell."""
 QUESTIONS = (

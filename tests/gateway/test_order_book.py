@@ -16,7 +16,7 @@ from tidemill.tests.projections.stores import stores_on
 from tidemill.tests.servers import clickhouse_server, postgres_server
 
 pytestmark = pytest.mark.integration
-PLACES = 250
+PLACES = 120
 
 
 def in_steps(found: dict[str, Any]) -> Stood:
@@ -37,7 +37,7 @@ def best(stood: Stood, limit: int) -> Stood:
 
 
 async def test_the_book_after_any_record_is_what_log_says(tmp_path: Any) -> None:
-    (told,) = story(seed=3, depth=80, steps=1_500, look=0.02)
+    (told,) = story(seed=3, depth=80, steps=1_000, look=0.02)
     log, out = MemoryLog("LOG", LOG_SUBJECTS), MemoryLog("OUT", OUT_SUBJECTS)
     await append(log, told.facts)
     await step(log, out)

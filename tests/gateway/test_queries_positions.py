@@ -123,7 +123,7 @@ async def test_the_active_version_answers_and_is_told(market: Stores) -> None:
 async def test_the_newest_rows_are_found_however_far_back_they_are(market: Stores) -> None:
     """It looks near the end first, then further back, then everywhere."""
     far = 10_000_000
-    tables = ("trades", "quotes", "instruments")
+    tables = ("trades", "quotes", "instruments", "feed_events")
     insert = (
         "INSERT INTO trades__v1 SELECT * REPLACE(toUInt64({r:UInt64}) AS _r) FROM trades__v1"
         " WHERE symbol = 'ETHUSDT' LIMIT 1"

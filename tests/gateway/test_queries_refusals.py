@@ -125,10 +125,16 @@ async def test_the_role_of_queries_cannot_write_to_postgres(market: Stores) -> N
 _WORDS = st.text(st.characters(codec="utf-8"), max_size=60)
 _NAMES = st.from_regex(r"[A-Z0-9_\-/:]{1,48}", fullmatch=True)
 _VALUES = st.one_of(_WORDS, st.integers().map(str), _NAMES, st.dates().map(str), st.just("1m"))
-_PARAMETERS = ("as_of", "min_seq", "limit", "venue", "timeframe", "from", "to", "page", "status")
+_PARAMETERS = (
+    *("as_of", "min_seq", "limit", "venue", "timeframe", "from", "to", "page", "status"),
+    *("hours", "i", "minSpread", "legs", "event", "symbol"),
+)
 _PATHS = (
     *("trades/{}", "candles/{}", "quote/{}", "aggregated/{}", "comparison/{}"),
-    *("symbols", "tickers", "instruments"),
+    *("symbols", "tickers", "instruments", "arbitrage", "feeds", "feeds/events"),
+    *("orderbook/{}", "{}/orderbook", "{}/orderbook/history", "orderbook/status"),
+    *("{}/funding-rate", "{}/funding-rate/all", "{}/open-interest", "{}/open-interest/history"),
+    *("liquidations/{}", "venue-candles/{}"),
 )
 
 

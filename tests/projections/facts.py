@@ -289,7 +289,10 @@ def derived(root: str, spec: str, r: int) -> tuple[str, bytes]:
     return subject, encode(kind, records, r, *examples.exponents(kind.name))
 
 
-DERIVED = (("books", "1s"), ("levels", "top"), ("snapshots", "full"))
+DERIVED = (
+    *(("books", "1s"), ("levels", "top"), ("snapshots", "full")),
+    *(("derivatives", "1m"), ("arbitrage", "spot")),
+)
 """Roots and specs of what `derived` can make."""
 
 

@@ -27,6 +27,8 @@ SAMPLES = {
     "book_metrics": [facts.derived("books", "1s", k) for k in range(3)],
     "top_levels": [facts.derived("levels", "top", k) for k in range(3)],
     "book_snapshots": [facts.derived("snapshots", "full", k) for k in range(3)],
+    "derivative_metrics": [facts.derived("derivatives", "1m", k) for k in range(3)],
+    "opportunities": [facts.derived("arbitrage", "spot", k) for k in range(3)],
 }
 METRICS = facts.derived("books", "1s", 9)
 
@@ -89,6 +91,20 @@ def test_a_funding_rate_is_exact_at_twelve_decimals() -> None:
     assert row["funding_rate"] == Decimal("-0.0001")
     assert row["mark_price"] == Decimal("61840.12345678")
     assert (row["fields"], row["funding_interval_s"]) == (0b111111, 28_800)
+
+
+def test_what_is_derived_of_a_contract_is_exact() -> None:
+    row = only("derivative_metrics", facts.derived("derivatives", "1m", 7))
+    assert row["funding_24h"] == Decimal("-0.00009")
+    assert row["basis_ratio"] == Decimal("0.000018167")
+    assert (row["funding_signal"], row["interest_signal"]) == ("BEARISH", "LONG_LIQUIDATION")
+
+
+def test_an_opportunity_says_both_sides_and_what_is_left_after_fees() -> None:
+    row = only("opportunities", facts.derived("arbitrage", "spot", 7))
+    assert (row["pair"], row["legs"], row["status"]) == ("BTCUSDT", "SPOT", "CHANGED")
+    assert (row["buy_venue"], row["sell_symbol"]) == ("BINANCE", "BTCUSDT-SPOT")
+    assert (row["net"], row["buy_fee_rate"]) == (Decimal("57.78357"), Decimal("0.001"))
 
 
 def test_a_gap_of_a_book_says_what_was_expected_and_what_came() -> None:

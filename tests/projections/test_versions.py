@@ -128,7 +128,7 @@ async def test_readers_see_one_whole_version_through_a_hundred_swaps(
     stop = asyncio.Event()
     async with client_of(stores) as client, asyncio.TaskGroup() as group:
         kept = group.create_task(keeping.run())
-        await wait_for(stores.pool, [t.name for t in newer], 4, 20)
+        await wait_for(stores.pool, [*(t.name for t in newer), "feed_events"], 4, 20)
         flowing = group.create_task(flow.flow())
         readers = [group.create_task(read_on(client, flow, seen, stop)) for _ in range(READERS)]
         for number in range(SWAPS):
