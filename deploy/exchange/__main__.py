@@ -12,15 +12,19 @@ import signal
 import sys
 import time
 from dataclasses import replace
+from itertools import chain
+from pathlib import Path
 
 import orjson
 
 from tidemill.deploy.exchange.exchange import Exchange, Opening
 from tidemill.deploy.exchange.flow import LIQUIDATION_SHARE
 from tidemill.deploy.exchange.market import warm_up
+from tidemill.deploy.exchange.playback import Playback
 from tidemill.deploy.exchange.server import listen
 from tidemill.deploy.exchange.venues import OUTLOOKS, PROTOCOLS, exchange_of, products
 from tidemill.schemas.errors import Unreadable
+from tidemill.streams.feeds.capture import CaptureFile
 
 LIMITS = {
     "weight_max": int,
@@ -57,6 +61,13 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument(
         "--liquidations", type=float, default=LIQUIDATION_SHARE, help="share of a contract's orders"
     )
+    parser.add_argument(
+        "--play",
+        type=Path,
+        nargs="+",
+        help="captures of Binance to play instead: one symbol of one product",
+    )
+    parser.add_argument("--speed", type=float, default=1.0, help="of --play")
     for name, kind in LIMITS.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=kind, help="instead of the venue's")
     return parser
@@ -69,16 +80,28 @@ def rates_of(names: list[str], rate: float, zipf: float) -> dict[str, float]:
     return {name: scale * weight for name, weight in zip(names, weights, strict=True)}
 
 
-def exchange_from(options: argparse.Namespace) -> Exchange:
+def playback_of(options: argparse.Namespace, names: list[str]) -> Playback | None:
+    """What is to be played. ValueError where that is not of one symbol."""
+    if not options.play:
+        return None
+    if len(names) != 1:
+        raise ValueError("captures of one symbol can be played: say which by --symbols")
+    lines = chain.from_iterable(CaptureFile(path) for path in options.play)
+    return Playback(lines, names[0], options.speed)
+
+
+def exchange_from(options: argparse.Namespace) -> tuple[Exchange, Playback | None]:
     """The venue that the options describe. Unreadable for a symbol that cannot be, ValueError for a
     product that is not offered."""
     names = list(dict.fromkeys(name for name in options.symbols.split(",") if name))
     wanted = options.product.split(",") if options.product else products(options.venue)[:1]
+    playback = playback_of(options, names)
     warm_up()
+    rates = rates_of(names, options.rate, options.zipf) if options.rate and not playback else {}
     opening = Opening(
         seed=options.seed,
-        rate=options.rate or None,
-        rates=rates_of(names, options.rate, options.zipf) if options.rate else {},
+        rate=0.0 if playback else options.rate or None,
+        rates=rates,
         outlook=OUTLOOKS[options.venue],
         trades_kept=options.trades_kept,
         liquidation_share=options.liquidations,
@@ -87,14 +110,13 @@ def exchange_from(options: argparse.Namespace) -> Exchange:
     asked = {name: getattr(options, name) for name in LIMITS}
     given = {name: value for name, value in asked.items() if value is not None}
     limits = replace(own, **given) if given else None
-    return exchange_of(
-        options.venue, wanted, names, lambda: time.time_ns() // 1_000, opening, limits
-    )
+    clock_us = playback.clock_us if playback else lambda: time.time_ns() // 1_000
+    return exchange_of(options.venue, wanted, names, clock_us, opening, limits), playback
 
 
 async def serve(options: argparse.Namespace) -> None:
     """Serve until a signal; close what is open."""
-    exchange = exchange_from(options)
+    exchange, playback = exchange_from(options)
     stop = asyncio.Event()
     for name in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
@@ -107,7 +129,7 @@ async def serve(options: argparse.Namespace) -> None:
         urls = {"ws": f"ws://{address}", "rest": f"http://{address}"}
         print(orjson.dumps({**ready, **urls}).decode(), flush=True)
         async with asyncio.TaskGroup() as tasks:
-            running = tasks.create_task(exchange.run())
+            running = tasks.create_task(playback.run(exchange) if playback else exchange.run())
             await stop.wait()
             running.cancel()
 
@@ -116,7 +138,7 @@ def main() -> int:
     options = arguments().parse_args()
     try:
         asyncio.run(serve(options))
-    except (Unreadable, ValueError) as error:
+    except (OSError, Unreadable, ValueError) as error:
         print(error, file=sys.stderr)
         return 2
     return 0

@@ -76,6 +76,10 @@ class Binance(Protocol):
             return route, "ws", [name for name in names if name]
         return route, "", []
 
+    def route(self, stream: str) -> str:
+        """The path that carries a stream, where there are several."""
+        return ""
+
     def routed(self, path: str) -> tuple[str, str]:
         """The route that a path names, and the rest of it."""
         return "", path

@@ -109,6 +109,9 @@ class BinanceUsdm(Binance):
         text = messages.contract_info(symbol, STATUSES[market.status], self.floor.now_us())
         self.publishers[market].send_text(topic, text)
 
+    def route(self, stream: str) -> str:
+        return route(stream)
+
     def routed(self, path: str) -> tuple[str, str]:
         for name in ROUTES:
             if path.startswith(f"/{name}/"):

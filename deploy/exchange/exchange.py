@@ -13,7 +13,7 @@ from tidemill.deploy.exchange.flow import LIQUIDATION_SHARE
 from tidemill.deploy.exchange.fundamental import Outlook
 from tidemill.deploy.exchange.limits import Limits
 from tidemill.deploy.exchange.market import Market, Status
-from tidemill.deploy.exchange.protocol import Floor, Protocol
+from tidemill.deploy.exchange.protocol import Answer, Floor, Protocol, Request
 from tidemill.deploy.exchange.sessions import Session
 
 TICK_S = 0.005
@@ -40,7 +40,10 @@ class Opening:
 
 
 class Exchange:
-    """One venue: its markets, its clients and its clock. `clock_us` reads UTC microseconds."""
+    """One venue: its markets, its clients and its clock. `clock_us` reads UTC microseconds.
+
+    `answer_instead` answers REST requests before the markets are asked, None leaves it to them.
+    """
 
     def __init__(
         self,
@@ -59,6 +62,7 @@ class Exchange:
         floor = Floor(venue, self.now_us, self.faults, limits)
         self.protocols = [protocol(floor) for protocol in protocols]
         self.limits = self.protocols[0].allowed
+        self.answer_instead: Callable[[Request], Answer | None] | None = None
         self._owed: dict[Key, float] = {}
         self._stalled_s = 0.0
         self._cut_s = 0.0
@@ -134,7 +138,7 @@ class Exchange:
             now_us = self.now_us()
             self._beat(before_us, now_us)
             before, before_us = turn, now_us
-            self._send(turn)
+            self.send(turn)
             paced = self.opening.rate is not None
             pause = TICK_S if paced or not self._full_speed() else 0.0
             await asyncio.sleep(max(0.0, pause - (loop.time() - turn)))
@@ -172,7 +176,8 @@ class Exchange:
                 if now_us // period_us > before_us // period_us:
                     protocol.beat(period_us, now_us)
 
-    def _send(self, turn_s: float) -> None:
+    def send(self, turn_s: float) -> None:
+        """Do what is to be done to connections, and write what they are owed, at a loop time."""
         self._misconnect(turn_s)
         if turn_s < self.faults.muted_until_s:
             for session in self.sessions:

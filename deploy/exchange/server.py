@@ -123,7 +123,9 @@ class Front:
             await asyncio.sleep(rule.seconds)
         if verdict.status != 200:
             return protocol.refusal(request, verdict)
-        return protocol.rest(request, verdict)
+        instead = self._exchange.answer_instead
+        answer = instead(request) if instead is not None else None
+        return answer if answer is not None else protocol.rest(request, verdict)
 
 
 def _response(answer: Answer) -> Response:
