@@ -1,7 +1,9 @@
 """The simulated exchange as a client of Bybit meets it, over real sockets on loopback."""
 
+import asyncio
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from decimal import Decimal
 from typing import Any
 from urllib.parse import parse_qsl
@@ -10,6 +12,10 @@ import pytest
 from websockets.asyncio.client import ClientConnection
 
 from tidemill.deploy.exchange.limits import Limits
+from tidemill.schemas.events.feed import TradeGapSuspected
+from tidemill.streams.feeds.bybit import Bybit
+from tidemill.streams.feeds.feed import Instruments
+from tidemill.streams.feeds.intake import Fact, Intake
 from tidemill.tests.deploy.simulated_exchange import Venue, fields, published, read, venue
 
 pytestmark = pytest.mark.integration
@@ -186,6 +192,43 @@ async def test_bars_add_up_to_the_trades_of_their_minute():
         assert fields(bar, "") == fields(
             published("bybit", f"{FOLDER}/ws_kline.json")["data"][0], ""
         )
+
+
+@pytest.mark.parametrize("lost", [False, True])
+async def test_a_feed_that_adds_trades_up_finds_the_minute_that_misses_one(lost: bool):
+    feed = Bybit("LINEAR")
+    intake = Intake(feed, Instruments(infer=feed.infer))
+    events: list[Any] = []
+
+    async with bybit() as it, it.ws(LINEAR) as socket:
+
+        async def hear(seconds: float) -> None:
+            loop = asyncio.get_running_loop()
+            until = loop.time() + seconds
+            while (left := until - loop.time()) > 0:
+                with suppress(TimeoutError):
+                    raw = await asyncio.wait_for(socket.recv(decode=False), left)
+                    assert isinstance(raw, bytes)
+                    items = intake.take([it.clock() * 1_000], [raw])
+                    events.extend(item.event for item in items if isinstance(item, Fact))
+
+        await command(socket, "publicTrade.BTCUSDT", "kline.1.BTCUSDT")
+        for minute in range(3):
+            it.clock.offset_us += 60_000_000 - it.clock() % 60_000_000
+            await hear(1.2)
+            if lost and minute == 1:
+                await it.fault(kind="drop", channel="trade", symbol="BTCUSDT")
+                await hear(0.6)
+        it.clock.offset_us += 60_000_000 - it.clock() % 60_000_000
+        await hear(1.2)
+        it.clock.offset_us += 6_000_000
+        await hear(0.5)
+    differing = [event for event in events if isinstance(event, TradeGapSuspected)]
+    assert len(differing) == lost, differing
+    for event in differing:
+        assert event.reason == "BAR_DIFFERS"
+        assert Decimal(event.expected) > Decimal(event.received) > 0
+    assert intake.counts["venue_bars"] >= 3 and intake.counts["trades"] > 100
 
 
 async def test_a_ticker_begins_whole_and_goes_on_with_what_changed():
