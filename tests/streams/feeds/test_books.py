@@ -9,15 +9,8 @@ import pytest
 from tidemill.schemas.book import BUY, LEVEL, SELL
 from tidemill.schemas.enums import BookState, RecordFlag
 from tidemill.schemas.kinds.book import BOOK
-from tidemill.streams.feeds.books import (
-    PATIENCE_NS,
-    BookTrack,
-    Gap,
-    Mismatch,
-    Resynced,
-    Step,
-    records_of,
-)
+from tidemill.streams.feeds.book_steps import Gap, Mismatch, Resynced, Step, records_of
+from tidemill.streams.feeds.book_track import PATIENCE_NS, BookTrack
 from tidemill.streams.feeds.feed import BOOK_MESSAGE, NO_CHECKSUM, Overlap
 
 SPOT, USDM = Overlap(1, 1), Overlap(0, 0)
@@ -162,7 +155,7 @@ class Oracle:
         elif not self._joined:
             if sent.last < self.at + self._overlap.drop_below:
                 return
-            if sent.first <= self.at + self._overlap.first_at_most:
+            if self._meets(sent, self.at):
                 self.at, self._joined = sent.last, True
             else:
                 self._lost(sent)
@@ -170,6 +163,10 @@ class Oracle:
             self.at = sent.last
         elif sent.last > self.at:
             self._lost(sent)
+
+    def _meets(self, sent: Sent, snapshot: int) -> bool:
+        overlaps = sent.first <= snapshot + self._overlap.first_at_most
+        return overlaps or sent.previous == snapshot
 
     def _lost(self, sent: Sent) -> None:
         self.said.append(f"gap {self.at} {sent.previous}")
@@ -187,7 +184,7 @@ class Oracle:
         kept = [s for s in self._kept if s.last >= sent.last + self._overlap.drop_below]
         if sent.rest and self.at is not None and sent.last <= self.at:
             return
-        if sent.rest and kept and kept[0].first > sent.last + self._overlap.first_at_most:
+        if sent.rest and kept and not self._meets(kept[0], sent.last):
             return
         if self._gap:
             self.said.append(f"resynced {sent.last}")
