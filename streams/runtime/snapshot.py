@@ -10,17 +10,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
+import zstandard
 
 from tidemill.schemas.errors import Unavailable
 from tidemill.schemas.events.instrument import InstrumentDefined
-from tidemill.schemas.run import Records
 from tidemill.streams import crash_points
 from tidemill.streams.durable import sync
 from tidemill.streams.runtime.engine import Held, Section
 from tidemill.streams.runtime.graph import Graph
 
 _NAME = re.compile(r"(\d{20})-([0-9a-f]{16})\.snap")
-_MAGIC = b"TIDEMILL1"
+_MAGIC = b"TIDEMILL2"
+_LEVEL = 1
 KEPT = 3
 """Snapshots that stay of each partition."""
 
@@ -61,7 +62,7 @@ class Snapshots:
 
         `out_from` is as in a checkpoint.
         """
-        arrays: list[Records] = []
+        arrays: list[bytes] = []
         heads = [_head(section, arrays) for section in sections]
         head = {
             "r": r,
@@ -71,17 +72,12 @@ class Snapshots:
             "sections": heads,
         }
         text = orjson.dumps(head, option=orjson.OPT_NON_STR_KEYS)
-        digest = hashlib.sha256()
-        # Rows are written as they stand: states of books are large, and a copy would double them.
-        pieces: list[bytes | memoryview] = [_MAGIC, struct.pack("<Q", len(text)), text]
-        pieces += [rows.view(np.uint8).data for rows in arrays if len(rows)]
-        for piece in pieces:
-            digest.update(piece)
-        path = self._folder / f"{r:020d}-{digest.hexdigest()[:16]}.snap"
+        body = b"".join((_MAGIC, struct.pack("<Q", len(text)), text, *arrays))
+        path = self._folder / f"{r:020d}-{hashlib.sha256(body).hexdigest()[:16]}.snap"
         temporary = path.with_suffix(f".{os.getpid()}.part")
         crash_points.reach("graph.snapshot.writing")
         with temporary.open("wb") as file:
-            file.writelines(pieces)
+            file.write(body)
             file.flush()
             os.fsync(file.fileno())
         crash_points.reach("graph.snapshot.renaming")
@@ -115,10 +111,9 @@ class Snapshots:
         sections = []
         for section in head["sections"]:
             parts = {}
-            for name, (at, rows, parked, letters_at) in section["parts"].items():
-                dtype = states[name]
-                end = start + at + rows * dtype.itemsize
-                array = np.frombuffer(body[start + at : end], dtype)
+            for name, (at, size, parked, letters_at) in section["parts"].items():
+                held = zstandard.decompress(body[start + at : start + at + size])
+                array = np.frombuffer(held, states[name])
                 parts[name] = Held(array, {int(k): r for k, r in parked.items()}, letters_at)
             if section["partition"] in partitions:
                 definitions = [InstrumentDefined.model_validate(d) for d in section["definitions"]]
@@ -153,13 +148,15 @@ class Snapshots:
             newer.update(saved.partitions)
 
 
-def _head(section: Section, arrays: list[Records]) -> dict[str, object]:
+def _head(section: Section, arrays: list[bytes]) -> dict[str, object]:
+    """Describe a section, whose rows come to `arrays`: compressed, for books are mostly room."""
     parts = {}
-    at = sum(rows.nbytes for rows in arrays)
+    at = sum(map(len, arrays))
     for name, (rows, parked, letters_at) in section.parts.items():
-        parts[name] = (at, len(rows), parked, letters_at)
-        at += rows.nbytes
-        arrays.append(np.ascontiguousarray(rows))
+        packed = zstandard.compress(np.ascontiguousarray(rows).view(np.uint8).data, _LEVEL)
+        parts[name] = (at, len(packed), parked, letters_at)
+        at += len(packed)
+        arrays.append(packed)
     definitions = [definition.model_dump(mode="json") for definition in section.definitions]
     return {
         "partition": section.partition,
