@@ -53,7 +53,8 @@ class TradeSession:
         self.last = last
         self.ts_last = ts_last
         self.duplicates = 0
-        self._seen: dict[int, int] = {}  # identity: event time, oldest first
+        self._seen: dict[int, int] = {}  # identity: event time, in the order appended
+        self._forgotten = 0  # the latest event time of those not remembered any more
         self._waiting: dict[int, Records] = {}  # identity: trade, in the order received
         self._away = last is not None
         self._resuming = False
@@ -187,6 +188,7 @@ class TradeSession:
         times = trades["ts_event"]
         known = next((at for at, one in enumerate(identities) if one in self._seen), None)
         missed = self._newer(trades) if known is None else times >= times[known]
+        missed &= times > self._forgotten  # older ones may have come
         first, trade = next(iter(self._waiting.items()), (None, trades[:1]))
         closing = first in identities
         if closing:
@@ -236,5 +238,5 @@ class TradeSession:
             oldest = next(iter(self._seen))
             if self._seen[oldest] > self.ts_last - KEPT_NS and len(self._seen) <= IDENTITIES_MAX:
                 return
-            del self._seen[oldest]
+            self._forgotten = max(self._forgotten, self._seen.pop(oldest))
             excess -= 1

@@ -145,7 +145,34 @@ def test_another_end_while_trades_wait_is_another_suspicion():
     assert numbers(steps) == [14] and told(steps) == [Suspected(9 * MS, 14 * MS), Held(False)]
     session.resumed(NOW)
     steps = session.take(*trades(range(10, 17), filled=True), NOW)
-    assert numbers(steps) == [15, 16], "10 to 13 were declared; they are not appended behind 14"
+    assert numbers(steps) == [15, 16]
+
+
+def test_an_answer_that_reaches_back_fills_what_was_suspected_late():
+    session = lapsed()
+    session.resumed(NOW)
+    session.take(*trades([14]), NOW)
+    session.lapsed(NOW)
+    session.resumed(NOW)
+    steps = session.take(*trades(range(5, 17), filled=True), NOW)
+    assert numbers(steps) == [10, 11, 12, 13, 15, 16]
+
+
+def test_what_is_not_remembered_any_more_is_not_appended_again(monkeypatch):
+    monkeypatch.setattr(machine, "IDENTITIES_KEPT", 6)
+    monkeypatch.setattr(machine, "KEPT_NS", 0)
+    session = lapsed()
+    session.resumed(NOW)
+    session.take(*trades([14, 15]), NOW)
+    session.lapsed(NOW)
+    session.resumed(NOW)
+    steps = session.take(*trades(range(9, 17), filled=True), NOW)
+    assert numbers(steps) == [10, 11, 12, 13, 16], "late, after 14 and 15"
+    assert numbers(session.take(*trades([16, 17]), NOW)) == [17]
+    session.lapsed(NOW)
+    session.resumed(NOW)
+    steps = session.take(*trades(range(11, 19), filled=True), NOW)
+    assert numbers(steps) == [18], "14 and 15 were forgotten before 11 to 13"
 
 
 def test_trades_before_the_connection_says_that_it_is_up_wait_too():
