@@ -6,8 +6,9 @@ bybit_rest.py). ``/v5/public/spot`` and ``/v5/public/linear``: a command is answ
 captured after the data that its topics begin with; 21,000 characters of arguments a connection, on
 spot 10 arguments a command; ``{"op":"ping"}`` is answered. When a market is halted or goes on, its
 books begin anew with ``u`` = 1. Different here: the ``seq`` of trades counts taker orders and is
-not that of books; instruments that are halted are PreLaunch; a connection may stay silent for ten
-minutes. Not here: options, inverse and dated contracts, RPI, block trades, ``orderbook.full``.
+not that of books; a bar's ``timestamp`` is when it was sent; instruments that are halted are
+PreLaunch; a connection may stay silent for ten minutes. Not here: options, inverse and dated
+contracts, RPI, block trades, ``orderbook.full``.
 """
 
 from collections.abc import Iterable

@@ -1,16 +1,17 @@
 """Bybit v5, spot and linear contracts (USDT and USDC perpetuals, USDT futures).
 
-After Bybit's API documents (bybit-exchange.github.io/docs/v5: websocket/public/orderbook, full-ob,
-trade, ticker, kline, all-liquidation, ws/connect; market/instrument, recent-trade, full-ob) and
-their sources with the change log (github.com/bybit-exchange/docs, as of 2026-07-15), and a capture
-of 2026-08-09; read 2026-11-23:
+After Bybit's API documents (bybit-exchange.github.io/docs/v5: ws/connect, rate-limit,
+websocket/public/orderbook, full-ob, trade, ticker, kline, all-liquidation, market/instrument,
+recent-trade, full-ob), their sources (github.com/bybit-exchange/docs: the change log up to
+2025-09-18, the pages of full order books of July 2026) and a capture of 2026-08-09; read
+2026-11-23:
 
 - Sockets ``wss://stream.bybit.com/v5/public/spot`` and ``/linear``. The arguments of one connection
   are at most 21,000 characters; a spot command has at most 10. At most 500 new connections in 5
-  minutes; ``{"op":"ping"}`` is wanted every 20 s and answered by ``"ret_msg":"pong"``. A command
-  is answered as a whole, with its ``req_id``. A connection has no documented end.
+  minutes, 1,000 in all. ``{"op":"ping"}`` is wanted every 20 s and answered. A command is answered
+  as a whole, with its ``req_id``. A connection has no documented end.
 - ``publicTrade``: since 2025-08-05 with ``seq``, which many trades share and which does not count
-  them; ``i`` is a UUID on linear, and on spot a number that counts over all symbols. Neither shows
+  them; ``i`` is a UUID on linear, and on spot a number that counts over all symbols. None shows
   that one trade is missing: SESSION. Messages have at most 1,024 trades. ``BT`` is a block trade;
   ``RPI`` met an order for retail price improvement, which no book shows.
 - ``orderbook.1000`` (since 2025-08-14, every 200 ms): a snapshot on subscribing, then changes whose
@@ -23,14 +24,14 @@ of 2026-08-09; read 2026-11-23:
 - ``tickers`` of contracts: a snapshot, then the fields that changed, every 100 ms: mark and index
   price, funding rate and its next time, hours between fundings, open interest (base units). Those
   of spot say nothing of these.
-- ``kline.1``: ``confirm`` true is a closed bar; its open is the close before it. Whether block
-  trades are in its volume is not documented.
+- ``kline.1``: ``confirm`` true is a closed bar; its open is the close before it (so captured), its
+  ``timestamp`` that of its last trade. Whether its volume has block trades is not documented.
 - ``allLiquidation``: all of them, every 500 ms; ``S`` is the side of the position: Buy was long, so
   the order sold. ``p`` is the bankruptcy price.
 - ``GET /v5/market/recent-trade`` answers the newest trades only, newest first: 1,000, spot 60, with
   ``seq`` since 2025-08-07. ``/v5/market/instruments-info`` without a symbol lists what trades;
   1,000 of contracts a page (800 there were in August 2026). 600 requests in 5 s an address; more
-  are answered by 403 and ten minutes of silence. Public answers carry no ``X-Bapi-Limit`` so far.
+  are answered by 403, for at least ten minutes. ``X-Bapi-Limit`` counts an account's requests.
 
     {"topic":"publicTrade.BTCUSDT","type":"snapshot","ts":1672304486868,"data":[{"T":1672304486865,
      "s":"BTCUSDT","S":"Buy","v":"0.001","p":"16578.50","L":"PlusTick",

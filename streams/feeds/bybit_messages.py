@@ -194,8 +194,7 @@ def _klines(columns: Columns, at: int, message: Any) -> None:
     instrument = _instrument(columns, raw)
     closed = [k for k in message["data"] if k["confirm"] is True and k["interval"] == "1"]
     columns.venue_bars += [
-        _bar(instrument, at, k["timestamp"], k["start"], k, (k["volume"], k["turnover"]))
-        for k in closed
+        _bar(instrument, at, clock, k["start"], k, (k["volume"], k["turnover"])) for k in closed
     ]
     columns.rest.ignored += not closed
     columns.clocks.append((clock, at))
