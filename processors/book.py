@@ -1,10 +1,9 @@
 """Books of instruments: proven or not, what they offer once a second, and whole ones to begin from.
 
 A book is VALID from the last record of a snapshot on, while changes follow it, until an event says
-that something is missing (a gap, a wrong checksum, records given up, a new process of its feed), a
-record cannot be, or its feed is silent for over 5 s: then until its next message. A book whose best
-bid is not below its best ask is INVALID while that lasts. Of a book that is not VALID nothing but
-that is told.
+that something is missing (a gap, a wrong checksum, records given up), a record cannot be, or its
+feed is silent for over 5 s: then until its next message. A book whose best bid is not below its
+best ask is INVALID while that lasts. Of a book that is not VALID nothing but that is told.
 
 `book_metrics` (1s): at the first `time` of each second for books that changed, never in the middle
 of a venue's message; and at the very record at which the state changes. `book_level` (top): the 20
@@ -24,7 +23,6 @@ from tidemill.schemas.events.event import Event
 from tidemill.schemas.events.feed import (
     BookGapDetected,
     ChecksumMismatch,
-    FeedConnected,
     RecordsGivenUp,
 )
 
@@ -84,8 +82,6 @@ def _doubted_at(event: Event) -> int | None:
             return event.ts_recv
         case RecordsGivenUp():
             return event.ts_to
-        case FeedConnected(connection=1):  # a new process, which knows nothing of the old books
-            return event.ts_recv
     return None
 
 

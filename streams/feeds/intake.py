@@ -20,10 +20,6 @@ from tidemill.schemas.events.feed import (
     FeedConnected,
     FeedDisconnected,
     RecordsGivenUp,
-    TradeGapDeclared,
-    TradeGapDetected,
-    TradeGapFilled,
-    TradeGapSuspected,
 )
 from tidemill.schemas.frame import Kind
 from tidemill.schemas.kinds.book import BOOK
@@ -33,8 +29,9 @@ from tidemill.schemas.kinds.quote import QUOTE
 from tidemill.schemas.kinds.status import STATUS
 from tidemill.schemas.kinds.trade import TRADE
 from tidemill.schemas.kinds.venue_bar import VENUE_BAR
-from tidemill.streams.feeds.book_steps import Reason, event_of
+from tidemill.streams.feeds.book_steps import Reason
 from tidemill.streams.feeds.book_steps import Step as BookStep
+from tidemill.streams.feeds.book_steps import event_of as book_event
 from tidemill.streams.feeds.books import Books
 from tidemill.streams.feeds.clock import VenueClock
 from tidemill.streams.feeds.connections import LOOP, PREFIX, Connections, turn_of
@@ -50,9 +47,10 @@ from tidemill.streams.feeds.feed import (
     Venue,
     feed_subject,
 )
-from tidemill.streams.feeds.gaps import Declared, Detected, Filled, Held, Step, TradeSequence
+from tidemill.streams.feeds.gap_events import event_of as gap_event
+from tidemill.streams.feeds.gaps import Held, Step, TradeSequence
 from tidemill.streams.feeds.latest import Latest
-from tidemill.streams.feeds.session import SessionStep, Suspected, TradeSession
+from tidemill.streams.feeds.session import SessionStep, TradeSession
 from tidemill.streams.feeds.sessions import Sessions, session_sockets
 
 
@@ -124,18 +122,23 @@ class Intake:
         """Return the symbols whose book wants a snapshot now."""
         return self.books.wanting()
 
-    def distrust(self, symbols: Sequence[str], now: int) -> list[Item]:
-        """Begin the books of `symbols` anew: the log could not take a part of them."""
+    def distrust(self, symbols: Sequence[str], now: int, reason: Reason = "OVERFLOW") -> list[Item]:
+        """Begin the books of `symbols` anew, whatever the log holds of them.
+
+        The log could not take a part of them, or has them from a feed before this one.
+        """
         items: list[Item] = []
         for symbol in symbols:
-            self._lapse(symbol, "OVERFLOW", now, items)
+            self._lapse(symbol, reason, now, items, known=True)
         return items
 
-    def _lapse(self, symbol: str, reason: Reason, now: int, items: list[Item]) -> None:
-        """A book is not valid any more, whatever the log holds of it."""
+    def _lapse(
+        self, symbol: str, reason: Reason, now: int, items: list[Item], known: bool = False
+    ) -> None:
+        """A book is not valid any more; `known`: the log may hold it as valid."""
         instrument = self.instruments.by_symbol.get(symbol)
         if instrument is not None:
-            steps = self.books.track(instrument).lapse(now, reason, known=reason == "OVERFLOW")
+            steps = self.books.track(instrument).lapse(now, reason, known)
             self._book(instrument, steps, now, items)
 
     def take(self, received: Sequence[int], raws: Sequence[bytes]) -> list[Item]:
@@ -248,7 +251,7 @@ class Intake:
             if isinstance(step, np.ndarray):
                 items.append(_batch(instrument, BOOK, step))
             else:
-                event = event_of(step, instrument, now)
+                event = book_event(step, instrument, now)
                 items.append(self.fact(instrument.subject("event"), event, now))
 
     def _unlisted(self, listed: frozenset[str]) -> None:
@@ -387,15 +390,9 @@ class Intake:
     def _judge(self, now: int, items: list[Item]) -> None:
         """Say which minutes' trades do not add up to the venue's own bars."""
         for symbol, differs in self.sessions.judge(now) if self.sessions is not None else ():
-            event = TradeGapSuspected(
-                venue=self.venue.venue,
-                symbol=symbol,
-                ts_recv=now,
-                reason="BAR_DIFFERS",
-                **differs._asdict(),
-            )
-            subject = self.instruments.by_symbol[symbol].subject("event")
-            items.append(self.fact(subject, event, now))
+            instrument = self.instruments.by_symbol[symbol]
+            event = gap_event(differs, instrument, now)
+            items.append(self.fact(instrument.subject("event"), event, now))
 
     def _said(
         self, symbol: str, steps: Sequence[Step | SessionStep], now: int, items: list[Item]
@@ -412,43 +409,9 @@ class Intake:
                 venue_time = self.clock.venue_time(now) or self.clock.newest
                 items.append(_status(instrument.subject("status"), venue_time, now, step.hold))
             else:
-                event = self._event(symbol, step, now)
+                event = gap_event(step, instrument, now)
                 items.append(self.fact(instrument.subject("event"), event, now))
         (self._open.add if self.sequences[symbol].holes else self._open.discard)(symbol)
-
-    def _event(
-        self, symbol: str, step: Detected | Filled | Declared | Suspected, now: int
-    ) -> Event:
-        venue = self.venue.venue
-        if isinstance(step, Suspected):
-            ts_from, ts_to = step
-            return TradeGapSuspected(
-                venue=venue,
-                symbol=symbol,
-                ts_from=ts_from,
-                ts_to=ts_to,
-                ts_recv=now,
-                reason="RECONNECTED",
-            )
-        first, last = step.first, step.last
-        if isinstance(step, Detected):
-            return TradeGapDetected(
-                venue=venue, symbol=symbol, first_id=first, last_id=last, ts_recv=now
-            )
-        if isinstance(step, Filled):
-            return TradeGapFilled(
-                venue=venue, symbol=symbol, first_id=first, last_id=last, ts_recv=now
-            )
-        return TradeGapDeclared(
-            venue=venue,
-            symbol=symbol,
-            first_id=first,
-            last_id=last,
-            ts_from=step.ts_from,
-            ts_to=step.ts_to,
-            ts_recv=now,
-            reason=step.reason,
-        )
 
 
 def _batch(instrument: Instrument, kind: Kind, records: Records) -> Batch:

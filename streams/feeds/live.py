@@ -50,11 +50,15 @@ class Outlet(Protocol):
 
 @dataclass
 class Known:
-    """What a log already holds of a feed; `held` are instruments whose newest hold is still on."""
+    """What a log already holds of a feed.
+
+    `held` are instruments whose newest hold is still on, `books` those whose book it has.
+    """
 
     instruments: Instruments
     lasts: dict[str, tuple[int, int]] = field(default_factory=dict)
     held: list[str] = field(default_factory=list)
+    books: list[str] = field(default_factory=list)
     venue_time: int = 0
 
 
@@ -82,7 +86,7 @@ class LiveFeed:
         self.venue, self.symbols = venue, list(symbols)
         self.intake = Intake(venue, known.instruments, known.lasts, known.venue_time)
         self.failures: Counter[str] = Counter()
-        self._held = known.held
+        self._held, self._books = known.held, known.books
         self._outlet, self._recorder, self._dead = outlet, recorder, dead
         self._now = now or ReceiveClock()
         self.inbox = Inbox(self._now)
@@ -124,6 +128,7 @@ class LiveFeed:
             await self._run()
 
     async def _run(self) -> None:
+        await self._outlet.put(self.intake.distrust(self._books, self._now(), "DISCONNECTED"))
         self.inbox.note(socket_message(self._turn("DOWN", "the feed began")))
         async with asyncio.TaskGroup() as group:
             group.create_task(self._pump())

@@ -162,7 +162,7 @@ class Nowhere:
 
 
 async def known_of(log: Log, venue: Venue, symbols: Sequence[str]) -> Known:
-    """Read the newest definition, trade and status of each of `symbols` from LOG.
+    """Read the newest definition, trade, book and status of each of `symbols` from LOG.
 
     Raises Unavailable as the log does, Unreadable when what it holds is damaged.
     """
@@ -177,6 +177,9 @@ async def known_of(log: Log, venue: Venue, symbols: Sequence[str]) -> Known:
         trade = kinds.decode(message.payload).records[-1]
         if symbol in symbols:
             known.lasts[symbol] = int(trade["trade_id"]), int(trade["ts_event"])
+    for message in await log.lasts(f"md.book.{venue.venue}.*.*"):
+        symbol = subjects.parse(message.subject).symbol
+        known.books += [symbol] if symbol in symbols else []
     for message in await log.lasts(f"md.status.{venue.venue}.*.*"):
         subject = subjects.parse(message.subject)
         status = kinds.decode(message.payload).records[-1]

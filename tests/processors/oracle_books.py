@@ -8,7 +8,6 @@ from tidemill.schemas.enums import BookFlag, BookState, RecordFlag, Signal, Spre
 from tidemill.schemas.events.feed import (
     BookGapDetected,
     ChecksumMismatch,
-    FeedConnected,
     RecordsGivenUp,
 )
 from tidemill.tests.processors.runs import SECOND, Fact, Log, Output
@@ -201,7 +200,7 @@ def _take(book: Book, log: Log, fact: Fact, r: int) -> list[Told]:
 
 def _doubt(books: dict[int, Book], log: Log, fact: Fact, r: int) -> list[Told]:
     match fact.event:
-        case BookGapDetected() | ChecksumMismatch() | FeedConnected(connection=1) as event:
+        case BookGapDetected() | ChecksumMismatch() as event:
             ts = event.ts_recv
         case RecordsGivenUp() as event:
             ts = event.ts_to

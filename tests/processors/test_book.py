@@ -115,13 +115,13 @@ class BusyBooks:
         self.log.status(self.now, feed=slot % 2, slot=self.chance.choice((-1, -1, slot)))
 
     def event(self, slot: int) -> None:
-        what = self.chance.randrange(6)
+        what = self.chance.randrange(5)
         if what < 2:
             self.log.event(gap(self.now), slot=slot)
         elif what == 2:
             self.log.event(resynced(self.now), slot=slot)
         else:
-            self.log.event((given_up, connected, connected_again)[what - 3](self.now), feed=slot)
+            self.log.event((given_up, connected)[what - 3](self.now), feed=slot)
 
 
 def gap(ts: int) -> Event:
@@ -143,10 +143,6 @@ def given_up(ts: int) -> Event:
 
 def connected(ts: int) -> Event:
     return FeedConnected(venue="V", product="P", connection=1, ts_recv=ts)
-
-
-def connected_again(ts: int) -> Event:
-    return FeedConnected(venue="V", product="P", connection=2, ts_recv=ts)
 
 
 def told(log: Log, kind: str = "book_metrics") -> list[dict[str, Any]]:
@@ -271,7 +267,7 @@ def test_changes_without_a_whole_snapshot_make_no_book() -> None:
     assert told(log, "book_level") == told(log, "book_snapshot") == []
 
 
-@pytest.mark.parametrize("event", [gap, given_up, connected])
+@pytest.mark.parametrize("event", [gap, given_up])
 def test_a_book_is_invalid_from_an_event_on_until_the_next_snapshot(event: Any) -> None:
     log = valid((BID, 100, 1), (ASK, 101, 1))
     log.event(event(T + 1), slot=0 if event is gap else -1)
@@ -297,7 +293,7 @@ def test_a_wrong_checksum_ends_a_book_and_a_hole_in_trades_does_not() -> None:
         ),
         slot=0,
     )
-    log.event(connected_again(T))
+    log.event(connected(T))
     assert states(log) == [BookState.VALID]
     log.event(
         ChecksumMismatch(

@@ -16,7 +16,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from tidemill.schemas import events, kinds
 from tidemill.schemas.enums import RecordFlag
 from tidemill.schemas.events.event import Event
-from tidemill.schemas.events.feed import FeedConnected, FeedDisconnected
+from tidemill.schemas.events.feed import BookGapDetected, FeedConnected, FeedDisconnected
 from tidemill.streams.feeds import live, websocket
 from tidemill.streams.feeds.binance_spot import BinanceSpot
 from tidemill.streams.feeds.binance_usdm import BinanceUsdm
@@ -266,6 +266,31 @@ async def test_holds_that_a_killed_feed_left_on_are_ended():
         async with fed(again):
             await until(lambda: count(again, "trades") > 20)
         assert (await known_of(log, BinanceSpot(), SYMBOLS)).held == []
+
+
+def proven(feeding: Feed) -> bool:
+    """Whether every book is valid."""
+    books = feeding.feeds[0].intake.books.state() if feeding.feeds else {}
+    return len(books) == len(SYMBOLS) and all(b["state"] == "VALID" for b in books.values())
+
+
+async def test_books_of_a_feed_before_this_one_are_not_valid_until_a_snapshot():
+    log = MemoryLog("LOG", LOG_SUBJECTS)
+    async with exchange() as simulated:
+        feeding = feed(log, simulated)
+        async with fed(feeding):
+            await until(lambda: proven(feeding))
+        end = log.end
+        again = feed(log, simulated)
+        async with fed(again):
+            await until(lambda: proven(again))
+        later = [m for m in log.slice(end, log.end) if m is not None]
+        for symbol in SYMBOLS:
+            mine = [m for m in later if f".{symbol}." in m.subject]
+            said = [m.subject.split(".")[1] for m in mine if m.subject.split(".")[1] != "status"]
+            event = events.decode(next(m for m in mine if ".event." in m.subject).payload)
+            assert isinstance(event, BookGapDetected) and event.reason == "DISCONNECTED"
+            assert said.index("event") < said.index("book"), "it is said before anything else"
 
 
 async def test_sockets_are_replaced_before_their_end_and_nothing_comes_twice():
