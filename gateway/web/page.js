@@ -5,6 +5,7 @@
 const API = "api/market-data";
 const INTERVALS = ["1s", "1m", "5m", "15m", "1h", "4h", "1d"];
 const CANDLES_MAX = 120, INSTRUMENTS_MAX = 300, POLLED_MAX = 30;
+const BOOK_LEVELS = 12, BOOK_MS = 1000;
 const POLL_MS = 5000, RETRY_MS = [500, 8000], PAINT_MS = 250;
 
 const $ = (id) => document.getElementById(id);
@@ -32,7 +33,7 @@ async function instruments() {
     for (const one of data.items) row(one.symbol, one.venue);
     if (!data.hasNext) break;
   }
-  if (!chosen && rows.size) choose([...rows.values()][0]);
+  if (!chosen && rows.size) choose(rows.get("BTCUSDT.BINANCE") ?? [...rows.values()][0]);
 }
 
 function row(symbol, venue) {
@@ -202,6 +203,39 @@ function choose(found, every = interval) {
   load();
 }
 
+// ---- the order book of the chosen instrument, once a second
+
+async function book() {
+  const mine = chosen;
+  try {
+    if (mine && !document.hidden) {
+      const {data} = await ask(`orderbook/${mine.symbol}`, {venue: mine.venue, limit: BOOK_LEVELS});
+      if (mine === chosen) ladder(data);
+    }
+  } catch (error) {
+    if (mine === chosen) ladder({state: "no book", bids: [], asks: [], flags: [], lastUpdateId: "–"});
+  }
+  setTimeout(book, BOOK_MS);
+}
+
+function ladder({state: proven, bids, asks, flags, lastUpdateId}) {
+  $("book-state").textContent = proven;
+  $("book-state").className = `state ${proven === "VALID" ? "live" : "away"}`;
+  $("book-flags").textContent = flags.join(" ");
+  $("book-id").textContent = lastUpdateId;
+  for (const [id, levels, side] of [["bids", bids, "up"], ["asks", asks, "down"]]) {
+    $(id).replaceChildren(...levels.map(([price, quantity]) => {
+      const line = document.createElement("tr");
+      for (const [text, kind] of [[quantity, ""], [price, side]]) {
+        const cell = line.appendChild(document.createElement("td"));
+        cell.textContent = text;
+        cell.className = kind;
+      }
+      return line;
+    }));
+  }
+}
+
 // ---- the chart
 
 function draw() {
@@ -334,6 +368,7 @@ async function begin() {
   };
   if (url) connect(url);
   again();
+  book();
 }
 
 begin();
