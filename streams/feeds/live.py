@@ -128,7 +128,8 @@ class LiveFeed:
             await self._run()
 
     async def _run(self) -> None:
-        await self._outlet.put(self.intake.distrust(self._books, self._now(), "DISCONNECTED"))
+        if self._books:
+            await self._outlet.put(self.intake.distrust(self._books, self._now(), "DISCONNECTED"))
         self.inbox.note(socket_message(self._turn("DOWN", "the feed began")))
         async with asyncio.TaskGroup() as group:
             group.create_task(self._pump())
