@@ -1,9 +1,9 @@
 """Books of instruments: proven or not, what they offer once a second, and whole ones to begin from.
 
 A book is VALID from the last record of a snapshot on, while changes follow it, until an event says
-that something is missing (a gap, a wrong checksum, records given up), a record cannot be, or its
-feed is silent for over 5 s: then until its next message. A book whose best bid is not below its
-best ask is INVALID while that lasts. Of a book that is not VALID nothing but that is told.
+that something is missing (a gap, a wrong checksum), a record cannot be, or its feed is silent for
+over 5 s: then until its next message. A book whose best bid is not below its best ask is INVALID
+while that lasts. Of a book that is not VALID nothing but that is told.
 
 `book_metrics` (1s): at the first `time` of each second for books that changed, never in the middle
 of a venue's message; and at the very record at which the state changes. `book_level` (top): the 20
@@ -20,11 +20,7 @@ from tidemill.processors.kernels import books as kernel
 from tidemill.processors.kernels.book_state import STATE
 from tidemill.processors.processor import Emit, Processor, Records, Run
 from tidemill.schemas.events.event import Event
-from tidemill.schemas.events.feed import (
-    BookGapDetected,
-    ChecksumMismatch,
-    RecordsGivenUp,
-)
+from tidemill.schemas.events.feed import BookGapDetected, ChecksumMismatch
 
 SPECS = ("1s", "top", "full")
 _METRICS, _TOP, _FULL = range(3)
@@ -77,12 +73,7 @@ def _event(state: Records, run: Run, index: int) -> Iterator[Emit]:
 
 def _doubted_at(event: Event) -> int | None:
     """Return when an event says that a book is not proven (ns), None if it does not say so."""
-    match event:
-        case BookGapDetected() | ChecksumMismatch():
-            return event.ts_recv
-        case RecordsGivenUp():
-            return event.ts_to
-    return None
+    return event.ts_recv if isinstance(event, BookGapDetected | ChecksumMismatch) else None
 
 
 def _slots(state: Records, run: Run, index: int) -> list[int]:

@@ -15,7 +15,7 @@ API documents (github.com/binance/binance-spot-api-docs, as of 2026-09-18), read
   contiguous, and no time: CONFLATED.
 - ``<symbol>@depth@100ms``: changes ``U`` to ``u`` of the book's update ids, the next message's
   ``U`` is this one's ``u`` + 1: CONTIGUOUS. A quantity is the level's new one, 0 removes it. The
-  snapshot ``GET /api/v3/depth?limit=5000`` has ``lastUpdateId``: buffered messages with ``u`` <= it
+  snapshot ``GET /api/v3/depth?limit=1000`` has ``lastUpdateId``: buffered messages with ``u`` <= it
   are dropped, the first one kept has ``U`` <= it + 1. Levels beyond its 5,000 become known as they
   change.
 - ``<symbol>@kline_1m``: the minute's bar every second; ``x`` = it is closed. A minute without
@@ -104,8 +104,11 @@ class BinanceSpot(Binance):
         return f"{endpoint.rstrip('/')}/stream"
 
     def snapshot_path(self, symbol: str) -> str:
-        """GET /api/v3/depth, as deep as there is."""
-        return f"/api/v3/depth?symbol={symbol}&limit=5000"
+        """GET /api/v3/depth of 1,000 levels a side, weight 50.
+
+        5,000 levels weigh 250: after a cut, 300 books would take 20 minutes, these take 4.
+        """
+        return f"/api/v3/depth?symbol={symbol}&limit=1000"
 
     def definitions_path(self, symbols: Sequence[str]) -> str:
         """GET /api/v3/exchangeInfo of some symbols, or of all (several MB)."""

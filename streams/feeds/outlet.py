@@ -90,6 +90,8 @@ class FeedSource:
                 self._lose_batch(item)
             elif isinstance(item.event, TradeGapDeclared):
                 self._lose_trades(item.subject, item.event)
+            elif isinstance(item.event, BookGapDetected):
+                self._lost.books.setdefault(item.subject, item.event)
             elif isinstance(item.event, InstrumentDefined):
                 self._lost.again[item.subject] = item
 

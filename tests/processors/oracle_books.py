@@ -8,7 +8,6 @@ from tidemill.schemas.enums import BookFlag, BookState, RecordFlag, Signal, Spre
 from tidemill.schemas.events.feed import (
     BookGapDetected,
     ChecksumMismatch,
-    RecordsGivenUp,
 )
 from tidemill.tests.processors.runs import SECOND, Fact, Log, Output
 
@@ -199,13 +198,9 @@ def _take(book: Book, log: Log, fact: Fact, r: int) -> list[Told]:
 
 
 def _doubt(books: dict[int, Book], log: Log, fact: Fact, r: int) -> list[Told]:
-    match fact.event:
-        case BookGapDetected() | ChecksumMismatch() as event:
-            ts = event.ts_recv
-        case RecordsGivenUp() as event:
-            ts = event.ts_to
-        case _:
-            return []
+    if not isinstance(fact.event, BookGapDetected | ChecksumMismatch):
+        return []
+    ts = fact.event.ts_recv
     told: list[Told] = []
     for slot, book in books.items():
         known = book.told is not None or book.loading is not None

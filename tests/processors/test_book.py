@@ -4,7 +4,6 @@ import random
 from typing import Any
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -267,10 +266,9 @@ def test_changes_without_a_whole_snapshot_make_no_book() -> None:
     assert told(log, "book_level") == told(log, "book_snapshot") == []
 
 
-@pytest.mark.parametrize("event", [gap, given_up])
-def test_a_book_is_invalid_from_an_event_on_until_the_next_snapshot(event: Any) -> None:
+def test_a_book_is_invalid_from_an_event_on_until_the_next_snapshot() -> None:
     log = valid((BID, 100, 1), (ASK, 101, 1))
-    log.event(event(T + 1), slot=0 if event is gap else -1)
+    log.event(gap(T + 1), slot=0)
     log.book(0, T + 2, 8, (BID, 100, 5))
     log.time(T + SECOND)
     log.book(0, T + SECOND, 20, (BID, 50, 1), (ASK, 51, 1), snapshot=True)
@@ -283,6 +281,12 @@ def test_a_book_is_invalid_from_an_event_on_until_the_next_snapshot(event: Any) 
     assert made[2]["bid_price"] == made[2]["bid_levels"] == 0
     assert made[3]["bid_price"] == 50
     assert {row["price"] for row in told(log, "book_level")} == {50, 51}
+
+
+def test_what_was_given_up_says_nothing_of_books_their_feed_says_it_of_each() -> None:
+    log = valid((BID, 100, 1), (ASK, 101, 1))
+    log.event(given_up(T))
+    assert states(log) == [BookState.VALID]
 
 
 def test_a_wrong_checksum_ends_a_book_and_a_hole_in_trades_does_not() -> None:
