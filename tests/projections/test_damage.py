@@ -46,6 +46,8 @@ def outputs() -> list[Step]:
                     facts.bar(r, instrument=r % 3),
                     facts.bar(r, n=1, instrument=r % 3, interval_s=1),
                     facts.price(r),
+                    *([facts.feed_state(r)] if r % 7 == 0 else []),
+                    *(facts.derived(*one, r) for one in facts.DERIVED if r % 9 == 0),
                 )
             ],
         )
@@ -139,8 +141,10 @@ def flipped(column: Column, database: str, random: np.random.Generator) -> str:
             ns = f"ifNull(toUnixTimestamp64Nano({name}), 0)"
             return f"fromUnixTimestamp64Nano(bitXor({ns}, {bit}), 'UTC')"
         case "enum":
-            other = f"if({name} = 'BUYER', 'SELLER', 'BUYER')"
-            choice = f"CASE {name} WHEN 'BUYER' THEN 'SELLER' ELSE 'BUYER' END"
+            assert column.enum is not None
+            one, two, *_ = [member.name for member in column.enum]
+            other = f"if({name} = '{one}', '{two}', '{one}')"
+            choice = f"CASE {name} WHEN '{one}' THEN '{two}' ELSE '{one}' END"
             return other if clickhouse else choice
         case "uint64" if not clickhouse and column.name not in POSITIONS:
             return f"{name} + {bit}"  # numeric
@@ -152,7 +156,7 @@ Damage = Callable[[Checked, np.random.Generator], Awaitable[None]]
 
 async def checked(stores: Stores, name: str) -> Checked:
     table, (log, _) = TABLES[name], facts.logs()
-    messages = facts.facts(END)
+    messages = facts.everything(END)
     await facts.append(log, messages)
     made = Made(END, [], [])
     reader = await log.read(1, (">",))
