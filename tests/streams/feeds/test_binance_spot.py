@@ -392,7 +392,8 @@ def test_every_channel_says_how_it_is_proven():
 @pytest.mark.parametrize(
     ("path", "weight"),
     [
-        (VENUE.snapshot_path("BTCUSDT"), 250),
+        (VENUE.snapshot_path("BTCUSDT"), 50),
+        ("/api/v3/depth?symbol=BTCUSDT&limit=5000", 250),
         ("/api/v3/depth?symbol=BTCUSDT", 5),
         ("/api/v3/depth?symbol=BTCUSDT&limit=500", 25),
         (VENUE.trades_paths("BTCUSDT", 1, 10)[0], 25),
