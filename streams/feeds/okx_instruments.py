@@ -86,7 +86,7 @@ def _of_contract(entry: dict[str, Any]) -> dict[str, Any]:
     return {
         "base": base,
         "quote": quote.partition("_")[0],
-        "settle": entry["settleCcy"] or None,
+        "settle": entry["settleCcy"],
         "inverse": entry["ctType"] == "inverse",
         "contract_multiplier": _plain(f"{multiplier:f}"),
     }
