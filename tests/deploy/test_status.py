@@ -43,7 +43,9 @@ async def test_it_tells_of_everything_that_a_run_has(
         assert {one["name"] for one in found["tables"].values()} == set(TABLES)
         for name, one in found["tables"].items():
             assert (one["position"], one["lag_records"], one["lag_s"]) == (end, 0, 0.0), name
-            assert one["active"] and one["rows"] > 0 and one["bytes"] > 0, name
+            assert one["active"]
+            if one["name"] in simulated.FILLED:
+                assert one["rows"] > 0 and one["bytes"] > 0, name
         assert set(found["servers"]) == {"nats", "postgres", "clickhouse", "valkey"}
         assert all(version[0].isdigit() for version in found["servers"].values())
         assert found["disk"]["folders"]["nats"] > found["streams"]["LOG"]["bytes"]

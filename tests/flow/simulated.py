@@ -29,6 +29,12 @@ SILENT_S = {"BINANCE": (0, 0), "BINANCE_US": (8, 28)}
 LOST, LATE, TWICE = 0.004, 0.004, 0.004
 """Shares of trades."""
 
+FILLED = (
+    "trades", "quotes", "bars", "prices", "times", "instruments",
+    "latest_trades", "latest_quotes", "latest_bars", "latest_prices",
+)  # fmt: skip
+"""Tables that trades and quotes of spot alone fill."""
+
 Line = tuple[int, bytes]
 
 

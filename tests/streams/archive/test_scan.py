@@ -97,7 +97,7 @@ async def test_every_kind_of_fact_has_its_columns(tmp_path: Path, name: str) -> 
     for field in kind.fields:
         for found, told in zip(table.column(field.name), readable, strict=True):
             value = told[field.name]
-            if field.unit in ("price", "quantity"):
+            if field.unit in ("price", "quantity", "notional"):
                 assert found.as_py() == Decimal(value)
             elif field.unit == "ns":
                 assert (found.value if found.is_valid else None) == value
