@@ -1,4 +1,4 @@
-"""Arbitrage over the venues of each pair, net of fees, for the size that is there (F-014)."""
+"""Arbitrage over the venues of each pair, net of fees, for the size that is there."""
 
 from decimal import Decimal
 from typing import Annotated, Any, Literal

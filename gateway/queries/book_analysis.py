@@ -41,7 +41,7 @@ class StatusAsked(Asked):
 
 
 class BookSnapshot(BaseModel):
-    """A book's metrics (F-021). Exact numbers are text; null where a book is not VALID."""
+    """A book's metrics. Exact numbers are text; null where a book is not VALID."""
 
     symbol: str
     venue: str
@@ -78,7 +78,7 @@ class AnalysisDetails(BaseModel):
 
 
 class Analysis(BaseModel):
-    """A signal and why (F-025)."""
+    """A signal and why."""
 
     signal: str
     reason: str
@@ -237,7 +237,7 @@ def _analysis(row: Row) -> dict[str, Any]:
 
 
 def _reason(row: Row) -> str:
-    """Say in words what F-025 makes of a book; thresholds are the processor's."""
+    """Say in words what the signal makes of a book; thresholds are the processor's."""
     if row["state"] != "VALID":
         return f"the book is {row['state']}"
     imbalance = f"imbalance {Decimal(row['imbalance']):.3f}"

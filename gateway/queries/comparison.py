@@ -1,4 +1,4 @@
-"""A pair at each of its venues, side by side (F-013)."""
+"""A pair at each of its venues, side by side."""
 
 from decimal import Decimal
 from typing import Annotated, Any

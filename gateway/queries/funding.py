@@ -1,4 +1,4 @@
-"""Funding rates of perpetual contracts: of one venue, of all, and over time (F-030 to F-034)."""
+"""Funding rates of perpetual contracts: of one venue, of all, and over time."""
 
 from decimal import Decimal
 from typing import Annotated, Any

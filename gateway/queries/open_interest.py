@@ -1,4 +1,4 @@
-"""Open interest of contracts: of one venue, of all, and over time (F-032 to F-034)."""
+"""Open interest of contracts: of one venue, of all, and over time."""
 
 from decimal import Decimal
 from typing import Annotated, Any
