@@ -66,8 +66,8 @@ async def test_trades_are_okxs_and_books_are_right_or_declared_invalid(case: Cas
 
 
 def spoil_checksums(exchange: Exchange) -> None:
-    """Have 2 % of the books' messages carry a wrong checksum."""
-    exchange.faults.arm({"kind": "checksum", "channel": "book", "rate": "0.02"}, 0.0)
+    """Have 8 % of the books' messages carry a wrong checksum."""
+    exchange.faults.arm({"kind": "checksum", "channel": "book", "rate": "0.08"}, 0.0)
 
 
 def checksums_are_told(told: Told) -> int:
