@@ -45,10 +45,12 @@ class Campaign:
     def __init__(self, engine: Engine, observer: Observer, report: Report) -> None:
         self._engine, self._observer, self._report = engine, observer, report
         self.wave = 0
+        self._load_per_s = 0
 
     async def at_points(self, wave: Wave) -> None:
         """Arm a wave's points, see each hit, and all flow again."""
         self.wave += 1
+        self._load_per_s = await self._observer.load_per_s()
         for kill in wave:
             await self._arm(kill)
         await self._see(wave)
@@ -66,6 +68,7 @@ class Campaign:
         recovered_s = await self._recovered(last.ts)
         for kill in wave:
             self._tell(kill.victim, kill.point, kill.inside, recovered_s)
+        self._load_per_s = 0
 
     async def _successor(self, name: str, pid: int) -> None:
         """See that a killed process is gone, and wait until another one runs in its place."""
@@ -104,7 +107,8 @@ class Campaign:
                 await asyncio.sleep(0.02)
 
     def _tell(self, victim: str, where: str, inside: bool, recovered_s: float) -> None:
-        self._report.add(Line(victim, where, inside, round(recovered_s, 2), self.wave))
+        line = Line(victim, where, inside, round(recovered_s, 2), self.wave, self._load_per_s)
+        self._report.add(line)
 
     # Those without a point of their own: killed from here, in the middle of what they do
 

@@ -13,6 +13,7 @@ from tidemill.deploy.roles.connections import streams
 from tidemill.projections.clickhouse.client import ClickHouse
 from tidemill.projections.postgres.readings import Pool, read
 from tidemill.projections.registry import TABLES
+from tidemill.schemas import kinds
 from tidemill.schemas.errors import Unavailable
 from tidemill.streams.log import Log
 
@@ -59,6 +60,18 @@ class Observer:
                 seen = error
             assert time.monotonic() < deadline, f"since {since}, up to {wanted}: {seen}"
             await asyncio.sleep(POLL_S)
+
+    async def load_per_s(self, seconds: float = 1.0) -> int:
+        """Return how many trades of the load a second LOG takes now."""
+        before, began = await self._loaded(), time.monotonic()
+        await asyncio.sleep(seconds)
+        after, elapsed = await self._loaded(), time.monotonic() - began
+        return round((after - before) / elapsed)
+
+    async def _loaded(self) -> int:
+        """Sum the newest ids: the load counts each instrument's trades from 1 on."""
+        newest = await self.log.lasts(SOURCES[0])
+        return sum(int(kinds.decode(m.payload).records["trade_id"][-1]) for m in newest)
 
     async def busy(self, within_s: float = 0.1, timeout_s: float = 20.0) -> None:
         """Return when LOG has grown within the last `within_s`, and so have the trades."""

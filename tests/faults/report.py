@@ -11,7 +11,8 @@ class Line:
     """`victim` was killed -9 at `where`; `recovered_s` later all flowed again, end to end.
 
     `inside`: it is proven that what had begun there had not ended. Kills of one wave share the
-    time of their recovery, which counts from the last of them.
+    time of their recovery, which counts from the last of them. `load_per_s` trades of the load came
+    into LOG each second just before; 0 where that was not measured.
     """
 
     victim: str
@@ -19,6 +20,7 @@ class Line:
     inside: bool
     recovered_s: float
     wave: int
+    load_per_s: int = 0
 
 
 @dataclass
@@ -46,8 +48,9 @@ class Report:
         """Return the lines as Markdown."""
         rows = [
             f"| {line.wave} | {line.victim} | {line.where} | {'yes' if line.inside else ''}"
-            f" | {line.recovered_s:.1f} |"
+            f" | {line.recovered_s:.1f} | {line.load_per_s or ''} |"
             for line in self.lines
         ]
-        head = ["| wave | killed -9 | at | in flight | flows again after s |", "|-:|-|-|-|-:|"]
+        head = ["| wave | killed -9 | at | in flight | flows again after s | trades/s |"]
+        head.append("|-:|-|-|-|-:|-:|")
         return "\n".join([*head, *rows]) + self.under
