@@ -9,7 +9,7 @@ from starlette.responses import Response
 from tidemill.gateway.queries.answer import Answer, Envelope, names, respond
 from tidemill.gateway.queries.clickhouse import Row
 from tidemill.gateway.queries.parameters import ROOT_MAX, Asked, Moment, Symbol, Venue
-from tidemill.gateway.queries.resolve import instruments
+from tidemill.gateway.queries.resolve import Instrument, instruments
 from tidemill.gateway.queries.stores import Stores
 from tidemill.schemas.bar_type import BUILT_SPECS, INTERVALS_S, SPECS
 from tidemill.schemas.enums import BarFlag
@@ -42,6 +42,17 @@ class CandlesAsked(Asked):
     limit: int = Field(LIMIT, ge=1, le=LIMIT_MAX)
     from_: Moment | None = Field(None, alias="from", description="Opening time, inclusive.")
     to: Moment | None = Field(None, description="Opening time, exclusive.")
+
+    def bindings(self, one: Instrument) -> dict[str, Any]:
+        """Return the values of a statement about the candles of an instrument."""
+        return {
+            "symbol": one.symbol,
+            "venue": one.venue,
+            "interval_s": INTERVALS_S[self.timeframe],
+            "from": self.from_ or 0,
+            "to": self.to or ROOT_MAX,
+            "limit": self.limit,
+        }
 
 
 class Candle(BaseModel):
@@ -77,15 +88,7 @@ async def candles(
     async def find(stores: Stores) -> Answer:
         bound = await stores.bind(asked, "bars", "instruments")
         one = (await instruments(stores, bound, symbol, asked.venue))[0]
-        values = {
-            "symbol": one.symbol,
-            "venue": one.venue,
-            "interval_s": INTERVALS_S[asked.timeframe],
-            "from": asked.from_ or 0,
-            "to": asked.to or ROOT_MAX,
-            "limit": asked.limit,
-        }
-        rows = await stores.ask("candles", bound, values)
+        rows = await stores.ask("candles", bound, asked.bindings(one))
         items = [_item(row, one.symbol, asked) for row in reversed(rows)]
         return Answer(items, bound, [flag for item in items for flag in item["flags"]])
 

@@ -1,6 +1,9 @@
 """What is known of contracts at a position: metrics now, at one venue or all, and over time."""
 
-from tidemill.gateway.queries.answer import FRESH_NS, names
+from collections.abc import Callable
+from typing import Any
+
+from tidemill.gateway.queries.answer import FRESH_NS, Answer, names
 from tidemill.gateway.queries.clickhouse import Row
 from tidemill.gateway.queries.parameters import Asked, Venue
 from tidemill.gateway.queries.problems import Problem
@@ -66,3 +69,43 @@ async def history(
     values = {"symbol": one.symbol, "venue": one.venue, **cut}
     rows = await stores.ask("derivatives_history", bound, values)
     return one, [row for row in reversed(rows) if known(row, bit)]
+
+
+Item = Callable[[Instrument, Row, int | None], dict[str, Any]]
+"""Makes what is answered of a contract's row, at a time (ns; None: not said how fresh it is)."""
+
+
+async def answer_newest(
+    stores: Stores, asked: DerivativeAsked, symbol: str, bit: int, item: Item
+) -> Answer:
+    """Answer of the first contract of a symbol or pair at one venue."""
+    bound = await stores.bind(asked, *TABLES)
+    one, row = (await newest(stores, bound, symbol, asked.venue, bit))[0]
+    made = item(one, row, await stores.time_of(bound))
+    return Answer(made, bound, made["flags"])
+
+
+async def answer_all(
+    stores: Stores,
+    asked: Asked,
+    symbol: str,
+    bit: int,
+    item: Item,
+    summary: Callable[[dict[str, dict[str, Any]]], dict[str, Any]],
+) -> Answer:
+    """Answer of every venue that has a contract of the pair, and of all together."""
+    bound = await stores.bind(asked, *TABLES)
+    found = await newest(stores, bound, symbol, None, bit)
+    now_ns = await stores.time_of(bound)
+    items = {one.venue: item(one, row, now_ns) for one, row in found}
+    flagged = [flag for made in items.values() for flag in made["flags"]]
+    return Answer({"exchanges": items, "summary": summary(items)}, bound, flagged)
+
+
+async def answer_history(
+    stores: Stores, asked: DerivativeHistoryAsked, symbol: str, bit: int, item: Item
+) -> Answer:
+    """Answer of a contract over a window of time, oldest first."""
+    bound = await stores.bind(asked, *TABLES)
+    one, rows = await history(stores, bound, symbol, asked, bit)
+    return Answer([item(one, row, None) for row in rows], bound)

@@ -74,12 +74,8 @@ async def interest_of_all(
     """The newest open interest at every venue that has a contract of the pair."""
 
     async def find(stores: Stores) -> Answer:
-        bound = await stores.bind(asked, *derivatives.TABLES)
-        found = await derivatives.newest(stores, bound, symbol, None, derivatives.INTEREST)
-        now_ns = await stores.time_of(bound)
-        items = {one.venue: _item(one, row, now_ns) for one, row in found}
-        flags = [flag for item in items.values() for flag in item["flags"]]
-        return Answer({"exchanges": items, "summary": _summary(items)}, bound, flags)
+        bit = derivatives.INTEREST
+        return await derivatives.answer_all(stores, asked, symbol, bit, _item, _summary)
 
     return await respond(request, asked, find)
 
@@ -94,10 +90,7 @@ async def interest_history(
     """Open interest over a window of time, oldest first: the last of each interval."""
 
     async def find(stores: Stores) -> Answer:
-        bound = await stores.bind(asked, *derivatives.TABLES)
-        bit = derivatives.INTEREST
-        one, rows = await derivatives.history(stores, bound, symbol, asked, bit)
-        return Answer([_item(one, row, None) for row in rows], bound)
+        return await derivatives.answer_history(stores, asked, symbol, derivatives.INTEREST, _item)
 
     return await respond(request, asked, find)
 
@@ -109,11 +102,7 @@ async def open_interest(
     """The newest open interest of the contract of a symbol or pair at one venue."""
 
     async def find(stores: Stores) -> Answer:
-        bound = await stores.bind(asked, *derivatives.TABLES)
-        bit = derivatives.INTEREST
-        one, row = (await derivatives.newest(stores, bound, symbol, asked.venue, bit))[0]
-        item = _item(one, row, await stores.time_of(bound))
-        return Answer(item, bound, item["flags"])
+        return await derivatives.answer_newest(stores, asked, symbol, derivatives.INTEREST, _item)
 
     return await respond(request, asked, find)
 

@@ -9,10 +9,9 @@ from starlette.responses import Response
 from tidemill.gateway.queries.answer import Answer, Envelope, names, respond
 from tidemill.gateway.queries.candles import CandlesAsked
 from tidemill.gateway.queries.clickhouse import Row
-from tidemill.gateway.queries.parameters import ROOT_MAX, Symbol
+from tidemill.gateway.queries.parameters import Symbol
 from tidemill.gateway.queries.resolve import instruments
 from tidemill.gateway.queries.stores import Stores
-from tidemill.schemas.bar_type import INTERVALS_S
 from tidemill.schemas.enums import RecordFlag
 
 ROUTES = APIRouter()
@@ -49,15 +48,7 @@ async def venue_bars(
     async def find(stores: Stores) -> Answer:
         bound = await stores.bind(asked, "venue_bars", "trades", "quotes", "instruments")
         one = (await instruments(stores, bound, symbol, asked.venue))[0]
-        values = {
-            "symbol": one.symbol,
-            "venue": one.venue,
-            "interval_s": INTERVALS_S[asked.timeframe],
-            "from": asked.from_ or 0,
-            "to": asked.to or ROOT_MAX,
-            "limit": asked.limit,
-        }
-        rows = await stores.ask("venue_bars", bound, values)
+        rows = await stores.ask("venue_bars", bound, asked.bindings(one))
         items = [_item(row, one.symbol, asked) for row in reversed(rows)]
         return Answer(items, bound, [flag for item in items for flag in item["flags"]])
 
