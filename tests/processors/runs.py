@@ -5,6 +5,7 @@ and outputs in a form that can be compared: cut anywhere, the same.
 """
 
 import itertools
+import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -239,6 +240,21 @@ def drive(
             assert {emit.kind for emit in emits} <= set(processor.emits)
             outputs.extend(sorted(itertools.chain(*map(_plain, emits)), key=_position))
     return state, outputs
+
+
+def assert_any_cut_is_the_same(
+    processor: Processor, log: Log, seed: int, often: float, **options: Any
+) -> None:
+    """Cut a log at every record, and at random: outputs and state are those of the whole.
+
+    `options` go to `drive`.
+    """
+    state, outputs = drive(processor, log, **options)
+    chance = random.Random(seed)
+    for cut in (every_record, lambda _: chance.random() < often):
+        other_state, other_outputs = drive(processor, log, cut, **options)
+        assert other_outputs == outputs
+        assert other_state.tobytes() == state.tobytes()
 
 
 def only(log: Log, *slots: int) -> Log:

@@ -1,6 +1,5 @@
 """Bars against an oracle that recomputes everything, and the rules of DESIGN section 7 each."""
 
-import random
 from typing import Any
 
 import numpy as np
@@ -26,8 +25,8 @@ from tidemill.tests.processors.runs import (
     MINUTE,
     SECOND,
     Log,
+    assert_any_cut_is_the_same,
     drive,
-    every_record,
     instruments,
     of_kind,
     one_run,
@@ -88,12 +87,7 @@ def test_any_cut_of_the_input_gives_the_same_bars_and_the_same_state(
     seed: int, often: float
 ) -> None:
     log = BadDay(seed).make(60)
-    state, outputs = drive(BARS, log)
-    chance = random.Random(seed)
-    for cut in (every_record, lambda _: chance.random() < often):
-        other_state, other_outputs = drive(BARS, log, cut)
-        assert other_outputs == outputs
-        assert other_state.tobytes() == state.tobytes()
+    assert_any_cut_is_the_same(BARS, log, seed, often)
 
 
 @settings(max_examples=30, deadline=None)

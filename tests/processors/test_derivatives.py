@@ -18,8 +18,8 @@ from tidemill.tests.processors.runs import (
     MINUTE,
     SECOND,
     Log,
+    assert_any_cut_is_the_same,
     drive,
-    every_record,
     instruments,
     of_kind,
     only,
@@ -115,12 +115,7 @@ def test_any_cut_of_the_input_gives_the_same_metrics_and_the_same_state(
     seed: int, often: float
 ) -> None:
     log = busy_log(seed, 80)
-    state, outputs = drive(DERIVATIVES, log)
-    chance = random.Random(seed)
-    for cut in (every_record, lambda _: chance.random() < often):
-        other_state, other_outputs = drive(DERIVATIVES, log, cut)
-        assert other_outputs == outputs
-        assert other_state.tobytes() == state.tobytes()
+    assert_any_cut_is_the_same(DERIVATIVES, log, seed, often)
 
 
 @settings(max_examples=30, deadline=None)

@@ -12,8 +12,8 @@ from tidemill.tests.processors.runs import (
     MIDNIGHT,
     SECOND,
     Log,
+    assert_any_cut_is_the_same,
     drive,
-    every_record,
     instruments,
     of_kind,
 )
@@ -71,12 +71,7 @@ def test_what_is_told_is_what_the_oracle_tells(seed: int) -> None:
 @given(SEEDS, st.floats(0.02, 0.9))
 def test_any_cut_of_the_input_tells_the_same(seed: int, often: float) -> None:
     log = restless_log(seed)
-    state, outputs = drive(STALE, log, rows=3, feeds=FEEDS)
-    chance = random.Random(seed)
-    for cut in (every_record, lambda _: chance.random() < often):
-        other_state, other_outputs = drive(STALE, log, cut, rows=3, feeds=FEEDS)
-        assert other_outputs == outputs
-        assert other_state.tobytes() == state.tobytes()
+    assert_any_cut_is_the_same(STALE, log, seed, often, rows=3, feeds=FEEDS)
 
 
 def test_a_replay_tells_the_same() -> None:
