@@ -117,6 +117,7 @@ class Rebuild:
         Raises Fenced when another rebuild took one over, Regressed, Unreadable.
         """
         await enter(self._pool, self._tables, "building")
+        crash_points.reach("rebuild.entered")
         async with self._pool.acquire() as connection:
             for table in self._tables:
                 await make(connection, self._clickhouse, table)

@@ -18,6 +18,7 @@ from tidemill.projections.postgres.readings import Pool
 from tidemill.projections.postgres.sql import statement
 from tidemill.projections.table import Table, named
 from tidemill.schemas.errors import Unavailable
+from tidemill.streams import crash_points
 
 State = Literal["building", "serving", "retiring"]
 SWAP_TIMEOUT_S = 10.0
@@ -137,7 +138,9 @@ async def swap(
     with unavailable():
         async with pool.acquire() as connection, connection.transaction():
             await connection.execute("SELECT pg_advisory_xact_lock($1)", _SWAPS)
+            crash_points.reach("swap.locked")
             await connection.execute(statement("freeze"), [table.name for table in tables])
+            crash_points.reach("swap.frozen")
             deadline = time.monotonic() + timeout_s
             while unready := await connection.fetchrow(statement("unready"), names, list(states)):
                 _refuse(unready, states)
@@ -147,7 +150,10 @@ async def swap(
                         f" {unready['old_position']}: does its sink run?"
                     )
                 await asyncio.sleep(PAUSE_S)
+            crash_points.reach("swap.caught_up")
             await connection.execute(statement("swap"), names)
+            crash_points.reach("swap.written")
+    crash_points.reach("swap.committed")
 
 
 def _refuse(row: Any, states: Sequence[State]) -> None:

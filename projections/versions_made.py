@@ -17,6 +17,7 @@ from tidemill.projections.postgres.positions import Connection
 from tidemill.projections.postgres.sql import statement
 from tidemill.projections.table import Table, named
 from tidemill.projections.versions import instance_of, present
+from tidemill.streams import crash_points
 
 
 async def adopt(connection: Connection, clickhouse: ClickHouse, versions: Sequence[Table]) -> None:
@@ -81,8 +82,11 @@ async def make(connection: Connection, clickhouse: ClickHouse, table: Table) -> 
     due([migration], recorded)  # raises where it has changed
     if migration.version in recorded and await _exists(clickhouse, table):
         return False
+    crash_points.reach("version.make.forgetting")
     await connection.execute(statement("forget"), table.physical)
+    crash_points.reach("version.make.forgotten")
     await apply_to_clickhouse(clickhouse, migration)
+    crash_points.reach("version.make.made")
     return True
 
 
@@ -92,6 +96,7 @@ async def drop(connection: Connection, clickhouse: ClickHouse, table: Table) -> 
     if table.database == "clickhouse":
         for sql in statements(migration.down):
             await clickhouse.command(sql)
+    crash_points.reach("version.drop.dropped")
     async with connection.transaction():
         if table.database == "postgres":
             await connection.execute(migration.down)
@@ -102,6 +107,7 @@ async def drop(connection: Connection, clickhouse: ClickHouse, table: Table) -> 
         await connection.execute(
             "UPDATE physical SET state = 'retired' WHERE t = $1", table.physical
         )
+    crash_points.reach("version.drop.retired")
 
 
 async def _exists(clickhouse: ClickHouse, table: Table) -> bool:

@@ -16,6 +16,7 @@ import random
 from collections.abc import Callable, Sequence
 
 from tidemill.schemas.errors import Fenced, Unavailable
+from tidemill.streams import crash_points
 from tidemill.streams.filters import Matcher
 from tidemill.streams.log import Fence, Log, Message
 
@@ -57,7 +58,9 @@ class Appender:
                 self.last = await self._log.append(messages, Fence(self.subject, self.last))
                 return self.last
             except (Unavailable, Fenced) as error:
+                crash_points.reach("append.outcome.asking")
                 landed = await self._landed(messages[-1], error)
+                crash_points.reach("append.outcome.told")
             if landed:
                 return self.last
             self.retries += 1

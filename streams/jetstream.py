@@ -44,6 +44,7 @@ class JetStreamLog:
         self._subjects: list[str] = config["subjects"]
         self._taken = Matcher(self._subjects)
         self._group = f"{connection.name}.batch"
+        self._single = f"{connection.name}.message"
 
     @classmethod
     async def open(cls, connection: Connection, name: str) -> "JetStreamLog":
@@ -80,9 +81,11 @@ class JetStreamLog:
         try:
             if len(messages) == 1:
                 subject, payload, headers = messages[0]
+                crash_points.reach(f"{self._single}.sending")
                 reply = await self._connection.request(
                     subject, payload, headers or None, APPEND_TIMEOUT_S
                 )
+                crash_points.reach(f"{self._single}.answered")
                 return _acknowledged(reply.payload)
             return await self._store_batch(messages)
         except ApiError as error:

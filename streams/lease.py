@@ -14,6 +14,7 @@ from uuid import uuid4
 import orjson
 
 from tidemill.schemas.errors import Fenced, Unavailable
+from tidemill.streams import crash_points
 from tidemill.streams.declarations import LEASES_BUCKET
 from tidemill.streams.log import Checkpoint, Log, Message
 
@@ -128,7 +129,9 @@ class Lease:
             "beat": next(self._beats),
         }
         point = Checkpoint(self.subject, orjson.dumps(value), self._last)
+        crash_points.reach("lease.beat.storing")
         self._last = (await self._log.transact((), (point,)))[self.subject]
+        crash_points.reach("lease.beat.stored")
 
 
 def _read(message: Message) -> Holder:

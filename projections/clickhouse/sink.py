@@ -106,6 +106,7 @@ class ClickHouseSink:
 
     async def _take_over(self) -> Owned:
         name, identity = self.table.physical, await self._log.identity()
+        self._step("claiming")
         known = await newest_epoch(self._clickhouse, name)
         claimed = await claim(self._pool, name, identity.uuid, self._limits, self._mine, known)
         self._mine = claimed.epoch
@@ -122,13 +123,16 @@ class ClickHouseSink:
         insert = FencedInsert(self._clickhouse, self.table, identity.uuid, claimed.epoch)
         tail = Tail(newest, claimed.roots_max, claimed.rows_max)
         await self._read_tail(tail, claimed)
+        self._step("read")
         await self._repair(tail, insert)
         # A table that lost acknowledged rows is no further than its rows; a quiet one is.
         position = max(claimed.position, newest) if newest >= claimed.floor else newest
         mark = claimed.mark if claimed.mark.root < tail.lowest else Mark(0, 1)
         if position != claimed.position:
             # Told at once: rows may be gone, or nothing may follow in a log that is at rest.
+            self._step("telling")
             await advance(self._pool, name, claimed.epoch, position, newest, mark)
+            self._step("told")
         marks: deque[Mark] = deque(maxlen=MARKS_MAX)
         return Owned(claimed.epoch, insert, newest, position, claimed.roots_max, mark, marks)
 
@@ -196,6 +200,7 @@ class ClickHouseSink:
             owned.floor = block.last
         owned.position = max(owned.position, block.done)
         self._remember(owned, block.mark)
+        self._step("advancing")
         await advance(
             self._pool,
             self.table.physical,

@@ -63,6 +63,7 @@ class PostgresSink:
 
     async def _claim(self) -> Claim:
         identity = await self._log.identity()
+        self._step("claiming")
         claimed = await claim(
             self._pool, self.table.physical, identity.uuid, self._limits, self._mine
         )
@@ -133,6 +134,7 @@ class PostgresSink:
         rows: Rows | None,
     ) -> None:
         began = time.perf_counter()
+        self._step("moving")
         with unavailable():
             async with connection.transaction():
                 floor = int(rows.array("_r").max()) if rows is not None else claimed.floor

@@ -278,11 +278,13 @@ class Committer:
             except Fenced:
                 if attempt == 0:
                     raise  # otherwise it may be an earlier attempt of ours that landed late
+            crash_points.reach("graph.commit.asking")
             await self.back_off(attempt)
             try:
                 found = await self._landed(checkpoints)
             except Unavailable:
                 continue
+            crash_points.reach("graph.commit.told")
             if found is not None:
                 return found
 

@@ -267,6 +267,7 @@ class Shard:
         if known.deployed not in ("", self._code):
             raise self._replaced(known.deployed)
         self._deployed_at = known.deployed_at
+        crash_points.reach("graph.recovery.proven")
         self.engine = Engine(self.graph, (), known.skips)
         covered = self._committer.recall(identity.uuid, self.partitions, checkpoints)
         for (processor, partition), done in covered.items():
@@ -325,7 +326,9 @@ class Shard:
         self.done = next(iter(loaded))
         for r, state in loaded.items():
             if r > self.done:
+                crash_points.reach("graph.recovery.catching_up")
                 await self._catch_up(r)
+                crash_points.reach("graph.recovery.caught_up")
             for section in state.sections:
                 self.engine.adopt(section)
             self.engine.ts = max(self.engine.ts, state.ts)

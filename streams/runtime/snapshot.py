@@ -82,9 +82,11 @@ class Snapshots:
             os.fsync(file.fileno())
         crash_points.reach("graph.snapshot.renaming")
         temporary.rename(path)
+        crash_points.reach("graph.snapshot.renamed")
         sync(self._folder)
         crash_points.reach("graph.snapshot.written")
         self._drop()
+        crash_points.reach("graph.snapshot.dropped")
         return path
 
     def newest(self, done: dict[int, int]) -> dict[int, Saved]:
