@@ -1,11 +1,10 @@
 """One ephemeral pull consumer of JetStream: its open pull requests, and whether to trust it."""
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from uuid import uuid4
 
-from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from tidemill.schemas.errors import Unavailable
@@ -69,7 +68,9 @@ class Consumer:
         """
         if not self._connection.connected:
             raise Unavailable("NATS is away")
-        self._subscription = await self._connection.subscribe(f"{self._inbox}.*", self._on_message)
+        self._subscription = await self._connection.subscribe_deliveries(
+            f"{self._inbox}.*", self._on_message
+        )
         info = await self._connection.api(
             f"CONSUMER.CREATE.{self._stream}.{self.name}",
             {"stream_name": self._stream, "config": config, "action": "create"},
@@ -101,23 +102,25 @@ class Consumer:
             except Unavailable as error:
                 self._break(str(error))
 
-    async def _on_message(self, msg: Msg) -> None:
+    async def _on_message(
+        self, subject: str, reply: str, payload: bytes, status: Mapping[str, str] | None
+    ) -> None:
         if self.broken:
             return
         self.heard += 1
-        if msg.subject in self._pulls or msg.subject.startswith(self._inbox):
-            self._on_status(msg.subject, msg.headers or {})
+        if status is not None or subject.startswith(self._inbox):
+            self._on_status(subject, status or {})
             return
-        sequence, own, pending = positions(msg.reply)
+        sequence, own, pending = positions(reply)
         if own != self._sequence + 1:
             return self._break(f"message {self._sequence + 1} of {self.name} is missing")
         self._sequence = own
         self._credit -= 1
         if self._credit == 0:
             self._pulls.clear()
-        await self._receive(Message(sequence, msg.subject, msg.data), pending)
+        await self._receive(Message(sequence, subject, payload), pending)
 
-    def _on_status(self, reply: str, headers: dict[str, str]) -> None:
+    def _on_status(self, reply: str, headers: Mapping[str, str]) -> None:
         status, text = headers.get("Status", ""), headers.get("Description", "")
         if status == "100":
             return self._check_heartbeat(headers)
@@ -132,7 +135,7 @@ class Consumer:
             return self._wake()
         self._break(f"{status} {text}")
 
-    def _check_heartbeat(self, headers: dict[str, str]) -> None:
+    def _check_heartbeat(self, headers: Mapping[str, str]) -> None:
         """A heartbeat names the last message sent: one that we do not have is lost."""
         if int(headers.get("Nats-Last-Consumer", self._sequence)) > self._sequence:
             self._break("a heartbeat names a message that did not come")
