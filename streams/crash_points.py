@@ -3,15 +3,16 @@
 TIDEMILL_CRASH_POINTS names a directory. `<point>.armed` in it, an Arming as JSON, arms a point:
 the process that reaches it for the `nth` time from then on renames the file to `<point>.hit`, so
 each arming is hit once and whoever is started again goes on, and then kills -9 itself, or `pid`.
-The file then holds a Hit: the proof that, and where, it was.
+The file then holds a Hit: the proof that, and where, it was. With SIGSTOP for a signal the process
+stands still there, for others to take it for dead, and goes on from there when it is continued.
 """
 
 import os
-import signal
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from signal import SIGKILL, Signals
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -19,13 +20,15 @@ VARIABLE = "TIDEMILL_CRASH_POINTS"
 
 
 class Arming(BaseModel):
-    """Kill `pid` (None: who reaches the point) `after_s` after the point is reached `nth`."""
+    """Kill `pid` (None: who reaches the point) `after_s` after the point is reached `nth`; or stop
+    it, where `signal` is SIGSTOP."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     nth: int = Field(default=1, ge=1)
     pid: int | None = None
     after_s: float = Field(default=0.0, ge=0, le=10)
+    signal: Signals = SIGKILL
 
 
 class Hit(BaseModel):
@@ -80,9 +83,9 @@ class CrashPoints:
         time.sleep(arming.after_s)
         if arming.pid is None:
             self._record(point, os.getpid())
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), arming.signal)
         else:
-            os.kill(arming.pid, signal.SIGKILL)
+            os.kill(arming.pid, arming.signal)
             self._record(point, arming.pid)
 
     def _record(self, point: str, killed: int) -> None:

@@ -85,3 +85,16 @@ def test_counting_begins_when_a_point_is_armed(tmp_path: Path) -> None:
     arm(tmp_path, "work.done", Arming(nth=2))
     points.reach("work.done")
     assert json.loads((tmp_path / "work.done.armed").read_bytes())["nth"] == 2
+
+
+def test_a_process_stands_still_at_a_point_and_goes_on_from_there(tmp_path: Path) -> None:
+    arm(tmp_path, "work.done", Arming(nth=2, signal=signal.SIGSTOP))
+    env = os.environ | {VARIABLE: str(tmp_path)}
+    process = subprocess.Popen([sys.executable, "-c", PROGRAM], env=env, stdout=subprocess.PIPE)
+    _, status = os.waitpid(process.pid, os.WUNTRACED)
+    assert os.WIFSTOPPED(status)
+    told = hit(tmp_path, "work.done")
+    assert (told.latest, told.killed) == ("work.done", process.pid)
+    process.send_signal(signal.SIGCONT)
+    out, _ = process.communicate(timeout=30)
+    assert (process.returncode, out.split()) == (0, [b"0", b"1", b"2", b"3", b"4"])
