@@ -9,8 +9,6 @@ from tidemill.projections.rows import Rows
 from tidemill.projections.sources import Batch, Mark
 
 PULL_TIMEOUT_S = 0.5
-BUSY_PATIENCE_S = 0.01
-"""How often it is looked whether the insert in flight has ended."""
 
 Due = tuple[list[Rows], int, Mark | None]
 """Rows (none: only progress), the root they are complete up to, and where to read on from."""
@@ -25,22 +23,18 @@ class Collected:
         self._count = 0
         self._done = self._told = done
         self._mark = Mark(0, 1)
-        self._since = time.monotonic()  # the oldest rows came, or the last block went
+        self._cut_at = time.monotonic()
 
     def add(self, batch: Batch, mark: Mark) -> None:
         if batch.rows is not None:
-            if not self._parts:
-                self._since = time.monotonic()
             self._parts.append(batch.rows)
             self._count += batch.rows.count
         self._done, self._mark = batch.done, mark
 
-    def patience_s(self, busy: bool) -> float:
-        """How long more rows may be waited for."""
-        if not self._parts:
-            return PULL_TIMEOUT_S
-        shortest = BUSY_PATIENCE_S if busy else 0.001
-        return max(shortest, self._since + self._limits.linger_s - time.monotonic())
+    @property
+    def due_s(self) -> float:
+        """How long what comes may be left to come together before it is read."""
+        return max(0.0, self._cut_at + self._limits.period_s - time.monotonic())
 
     def ready(self, busy: bool) -> list[Due]:
         """Return (rows, done, mark) of each block that is due, in order.
@@ -48,15 +42,14 @@ class Collected:
         While an insert is in flight (`busy`) rows are collected until a block is full: low load
         gives latency, high load gives large blocks, which cost ClickHouse far less a row.
         """
-        age = time.monotonic() - self._since
-        if not self._parts:
-            if self._done == self._told or age < self._limits.progress_s:
-                return []
-            self._since, self._told = time.monotonic(), self._done
-            return [([], self._done, self._mark)]
-        if self._count < self._limits.rows_max and (busy or age < self._limits.linger_s):
+        if self._count < self._limits.rows_max and (busy or self.due_s > 0):
             return []
-        return self._cut()
+        if self._parts:
+            return self._cut()
+        if self._done == self._told:
+            return []
+        self._cut_at, self._told = time.monotonic(), self._done
+        return [([], self._done, self._mark)]
 
     def _cut(self) -> list[Due]:
         roots = np.concatenate([part.array("_r") for part in self._parts])
@@ -64,7 +57,7 @@ class Collected:
         pieces = [_between(self._parts, start, end) for start, end in borders]
         dues = [int(roots[b - 1]) for _, b in borders]
         dues[-1] = self._told = self._done
-        self._parts, self._count, self._since = [], 0, time.monotonic()
+        self._parts, self._count, self._cut_at = [], 0, time.monotonic()
         # A mark holds for roots after it, so only the last block may carry this one.
         marks: list[Mark | None] = [*([None] * (len(pieces) - 1)), self._mark]
         return list(zip(pieces, dues, marks, strict=True))

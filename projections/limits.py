@@ -7,12 +7,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Limits:
-    """Bounds of one sink. `roots_max` is MAXB of CLICKHOUSE.md: the roots one insert may span."""
+    """Bounds of one sink. `roots_max` is MAXB of CLICKHOUSE.md: the roots one insert may span.
+
+    `period_s` bounds the period of every table (table.Table), so that a test need not wait for it.
+    """
 
     roots_max: int = 8_192
     rows_max: int = 524_288
-    linger_s: float = 0.25  # rows wait this long for company, longer while an insert is in flight
-    progress_s: float = 0.2  # without rows the position moves at most this often
+    period_s: float = 1.0
     backoff_min_s: float = 0.05
     backoff_max_s: float = 5.0
 

@@ -26,8 +26,8 @@ def sink_of(
 ) -> Sink:
     """Return the sink of one table; its crash points are ``<group>.<table>.<step>``."""
     step = crash_points.of(f"{group}.{table.name}")
-    if table.linger_s is not None:
-        limits = replace(limits or Limits(), linger_s=table.linger_s)
+    limits = limits or Limits()
+    limits = replace(limits, period_s=min(limits.period_s, table.period_s))
     if table.database == "clickhouse":
         return ClickHouseSink(table, log, rows, clickhouse, pool, limits, step)
     return PostgresSink(table, log, rows, pool, limits, step)

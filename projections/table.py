@@ -22,7 +22,8 @@ class Table:
     the processor that derives it, None where it is a fact of LOG. `filters` are its subjects in
     that stream. Of each `key` the row that is greatest by `newest` counts as the table's state.
     `conflated` says that only the newest message of each subject matters. `sql` is its migration.
-    `linger_s` is how long its rows wait for company, where that is not as for other tables.
+    `period_s` is how often it is written at most, be it rows or only progress; a full block goes at
+    once. An insert costs ClickHouse as much as a thousand rows, so only what must be new is quick.
     `fields` gives what a JSON event's columns are filled from, where that is not its own fields.
     `instance` counts how often this version was made: a rebuild makes the next one beside it.
     """
@@ -40,7 +41,7 @@ class Table:
     key: tuple[str, ...] = ("symbol", "venue")
     newest: tuple[str, ...] = ("_r", "_i", "_n")
     conflated: bool = False
-    linger_s: float | None = None
+    period_s: float = 1.0
     fields: Callable[[Any], Mapping[str, Any]] | None = None
     instance: int = 1
 

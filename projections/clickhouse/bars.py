@@ -32,6 +32,7 @@ BARS = Table(
         uint("flags", 16),
     ),
     sql=Path(__file__).with_suffix(".sql"),
+    period_s=0.25,
     emitted_by="bars",
     key=("symbol", "venue", "interval_s"),
 )

@@ -31,4 +31,5 @@ BOOK_LEVELS = Table(
         uint("flags", 16),
     ),
     sql=Path(__file__).with_suffix(".sql"),
+    period_s=0.25,
 )

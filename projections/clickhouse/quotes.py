@@ -26,4 +26,5 @@ QUOTES = Table(
         uint("flags", 16),
     ),
     sql=Path(__file__).with_suffix(".sql"),
+    period_s=0.25,
 )

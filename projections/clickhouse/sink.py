@@ -84,7 +84,7 @@ class ClickHouseSink:
         self._clickhouse, self._pool = clickhouse, pool
         self._limits, self._step = limits or Limits(), step
         self._ahead: Batch | None = None  # read beyond the tail, not inserted yet
-        self._inserting = False
+        self._free = asyncio.Event()  # nothing is inserted, nor waits to be
         self._mine: int | None = None  # our epoch, from the first claim on
 
     async def run(self) -> None:
@@ -175,17 +175,17 @@ class ClickHouseSink:
 
     async def _insert_on(self, owned: Owned) -> None:
         blocks: asyncio.Queue[Block | Exception] = asyncio.Queue(maxsize=1)
+        self._free.set()
         building = asyncio.create_task(self._build(owned, blocks))
         try:
             while True:
                 block = await blocks.get()
                 if isinstance(block, Exception):
                     raise block
-                self._inserting = True
                 await self._insert(owned, block)
-                self._inserting = False
+                if blocks.empty():
+                    self._free.set()
         finally:
-            self._inserting = False
             building.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await building
@@ -234,10 +234,13 @@ class ClickHouseSink:
             collected.add(self._ahead, self._source.mark)
             self._ahead = None
         while True:
-            busy = self._inserting or blocks.full()
-            for parts, done, mark in collected.ready(busy):
+            for parts, done, mark in collected.ready(busy=not self._free.is_set()):
+                self._free.clear()
                 await blocks.put(_block(owned.insert, parts, done, mark))
-            batch = await self._source.next(collected.patience_s(busy))
+            if self._source.lag == 0:
+                await asyncio.sleep(collected.due_s)
+                await self._free.wait()
+            batch = await self._source.next(PULL_TIMEOUT_S)
             if batch is not None:
                 collected.add(batch, self._source.mark)
 

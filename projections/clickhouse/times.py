@@ -15,5 +15,4 @@ TIMES = Table(
     columns=(*POSITION, time("ts")),
     sql=Path(__file__).with_suffix(".sql"),
     key=(),
-    linger_s=0.5,
 )

@@ -33,4 +33,5 @@ TRADES = Table(
         uint("flags", 16),
     ),
     sql=Path(__file__).with_suffix(".sql"),
+    period_s=0.25,
 )

@@ -84,11 +84,13 @@ class PostgresSink:
         await self._source.open(position + 1, claimed.mark)
         async with self._connection() as connection:
             while True:
-                patience_s = PULL_TIMEOUT_S if done == position else self._limits.progress_s
-                batch = await self._source.next(patience_s)
+                due_s = told + self._limits.period_s - time.monotonic()
+                if self._source.lag == 0 and due_s > 0:
+                    await asyncio.sleep(due_s)
+                batch = await self._source.next(PULL_TIMEOUT_S)
                 rows = batch.rows if batch is not None else None
                 done = batch.done if batch is not None else done
-                due = done > position and time.monotonic() >= told + self._limits.progress_s
+                due = done > position and time.monotonic() >= told + self._limits.period_s
                 if rows is None and not due:
                     continue
                 mark = self._source.mark
@@ -110,7 +112,7 @@ class PostgresSink:
                     position, seen = end, end
                     self.metrics.position(position, 0)
                 backoff.reset()
-                await asyncio.sleep(self._limits.progress_s)
+                await asyncio.sleep(self._limits.period_s)
 
     async def _newest(self, seen: int) -> Rows | None:
         """Return the last record of each subject's newest message, of those after `seen`."""

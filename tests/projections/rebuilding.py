@@ -22,7 +22,7 @@ from tidemill.streams.memory import MemoryLog
 from tidemill.tests.projections import facts
 from tidemill.tests.projections.stores import Stores
 
-QUICK = replace(LIMITS, roots_max=64, rows_max=900, linger_s=0.05, backoff_max_s=0.2)
+QUICK = replace(LIMITS, roots_max=64, rows_max=900, period_s=0.05, backoff_max_s=0.2)
 MESSAGES_MAX = 40
 UUID = "the-log-of-rebuilds"
 

@@ -22,7 +22,7 @@ from tidemill.tests.projections.stores import Stores
 from tidemill.tests.servers import RunningNats
 
 pytestmark = pytest.mark.integration
-LIMITS = Limits(roots_max=64, rows_max=150, linger_s=0.01, progress_s=0.02, backoff_max_s=0.2)
+LIMITS = Limits(roots_max=64, rows_max=150, period_s=0.01, backoff_max_s=0.2)
 END = 420
 
 

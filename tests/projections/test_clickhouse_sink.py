@@ -21,7 +21,7 @@ from tidemill.tests.projections.stores import Stores
 
 pytestmark = pytest.mark.integration
 TRADES = TABLES["trades"]
-SMALL = Limits(roots_max=40, rows_max=100, linger_s=0.01, progress_s=0.02, backoff_max_s=0.2)
+SMALL = Limits(roots_max=40, rows_max=100, period_s=0.01, backoff_max_s=0.2)
 STEPS = ("claimed", "fenced", "drained", "inserting", "inserted", "advanced")
 
 
@@ -246,7 +246,7 @@ async def test_rebuilding_a_table_gives_the_same_digest_whatever_the_blocks(
     log, _ = facts.logs()
     await facts.append(log, facts.facts(500))
     digests = []
-    for limits in (SMALL, Limits(linger_s=0.05), Limits(roots_max=7, rows_max=9, linger_s=0.01)):
+    for limits in (SMALL, Limits(period_s=0.05), Limits(roots_max=7, rows_max=9, period_s=0.01)):
         await caught_up(stores, log, sink(stores, log, limits))
         verdict = await verify(TRADES, log, stores.clickhouse, stores.pool, 500)
         assert verdict.equal and verdict.live is not None

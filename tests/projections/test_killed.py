@@ -85,7 +85,7 @@ async def test_kill_9_of_the_writer_at_every_step(stores: Stores) -> None:
 
 async def test_kill_9_of_clickhouse_during_inserts(own: Stores) -> None:
     log = await writer.whole_log()
-    one = sink(own, log, Limits(60, 600, linger_s=0.01, progress_s=0.02, backoff_max_s=0.2))
+    one = sink(own, log, Limits(60, 600, period_s=0.01, backoff_max_s=0.2))
     task = asyncio.create_task(one.run())
     kills = 0
     for _ in range(4):

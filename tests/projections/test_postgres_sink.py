@@ -20,7 +20,7 @@ from tidemill.tests.projections import facts
 from tidemill.tests.projections.stores import Stores
 
 pytestmark = pytest.mark.integration
-QUICK = Limits(linger_s=0.01, progress_s=0.01, backoff_max_s=0.2)
+QUICK = Limits(period_s=0.01, backoff_max_s=0.2)
 
 
 class Killed(BaseException):

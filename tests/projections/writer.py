@@ -20,7 +20,7 @@ from tidemill.tests.projections import facts
 
 UUID = "the-log-of-writers"
 MESSAGES, ROWS = 4_000, 40
-LIMITS = Limits(roots_max=60, rows_max=1_500, linger_s=0.01, progress_s=0.02, backoff_max_s=0.2)
+LIMITS = Limits(roots_max=60, rows_max=1_500, period_s=0.01, backoff_max_s=0.2)
 
 
 async def whole_log() -> MemoryLog:
