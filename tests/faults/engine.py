@@ -1,4 +1,4 @@
-"""The engine under test: `tidemill demo` as a process, its parts found by their pid files."""
+"""The engine under test as a process, its parts found by their pid files."""
 
 import asyncio
 import os
@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import orjson
@@ -15,16 +16,23 @@ from tidemill.deploy.supervisor import leftovers
 from tidemill.streams.crash_points import VARIABLE, Arming, Hit
 
 COMMAND = (sys.executable, "-m", "tidemill.deploy.cli")
+LAUNCHER = (sys.executable, "-m", "tidemill.tests.faults.launcher")
 POLL_S = 0.02
 
 
 class Engine:
-    """One data directory and the demo on it, under a load of `rate` synthetic trades a second."""
+    """One data directory and an engine on it, under a load of `rate` synthetic trades a second.
 
-    def __init__(self, directory: Path, rate: int) -> None:
+    `proxies` names the ports over which the processes reach some of their servers.
+    """
+
+    def __init__(
+        self, directory: Path, rate: int, proxies: Mapping[str, int] | None = None
+    ) -> None:
         self.data_dir = directory / "data"
         self._rate = rate
-        self._log = directory / "demo.log"
+        self._proxies = dict(proxies or {})
+        self._log = directory / "engine.log"
         self._points = directory / "points"
         self._points.mkdir()
         self._process: subprocess.Popen[bytes] | None = None
@@ -62,28 +70,27 @@ class Engine:
         """Start everything; return when every process is there."""
         self._log.touch()
         begin = self._log.stat().st_size
-        arguments = ("demo", "--keep", "--load", str(self._rate), "--data-dir", str(self.data_dir))
+        proxies = [f"{name}={port}" for name, port in self._proxies.items()]
+        argv = [*LAUNCHER, str(self.data_dir), str(self._rate), *proxies]
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [*COMMAND, *arguments], env=self._environment(), stdout=log, stderr=log
-            )
+            self._process = subprocess.Popen(argv, env=self.environment(), stdout=log, stderr=log)
         async with asyncio.timeout(timeout_s):
             while b"everything runs" not in self._log.read_bytes()[begin:]:
                 self.check()
                 await asyncio.sleep(0.1)
 
     def check(self) -> None:
-        """Fail when the demo has ended by itself, and say what it said."""
+        """Fail when it has ended by itself, and say what it said."""
         assert self._process is not None
         assert self._process.poll() is None, self.said()
 
     def said(self) -> str:
-        """The end of what the demo printed."""
+        """The end of what it printed."""
         return self._log.read_text(errors="replace")[-6_000:]
 
     @property
     def queries_url(self) -> str:
-        """Where queries are answered, as the demo prints it."""
+        """Where queries are answered, as it prints it."""
         urls: list[str] = re.findall(r"everything runs: (http://\S+)", self._log.read_text())
         return urls[-1]
 
@@ -114,7 +121,7 @@ class Engine:
         """Run another command on the directory to exit status 0; return its JSON line."""
         argv = [*COMMAND, *arguments, "--json", "--data-dir", str(self.data_dir)]
         process = await asyncio.create_subprocess_exec(
-            *argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=self._environment()
+            *argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=self.environment()
         )
         try:
             out, errors = await asyncio.wait_for(process.communicate(), timeout_s)
@@ -137,7 +144,8 @@ class Engine:
                 self._process.wait()
         leftovers.end(leftovers.remembered(self.data_dir / "run"), set())
 
-    def _environment(self) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
+        """What a process of the engine, or beside it, is started with."""
         return {**os.environ, VARIABLE: str(self._points)}
 
     # Points

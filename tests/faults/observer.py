@@ -11,7 +11,7 @@ from tidemill.deploy.embedded.servers import ServerUrls, found_on
 from tidemill.deploy.prepared import databases
 from tidemill.deploy.roles.connections import streams
 from tidemill.projections.clickhouse.client import ClickHouse
-from tidemill.projections.postgres.readings import Pool, read
+from tidemill.projections.postgres.readings import Pool, Reading, read
 from tidemill.projections.registry import TABLES
 from tidemill.schemas import kinds
 from tidemill.schemas.errors import Unavailable
@@ -50,16 +50,22 @@ class Observer:
                     if all(now[source] > since[source] for source in SOURCES):
                         wanted = max(now.values())
                 if wanted:
-                    found = await read(self.pool, list(TABLES))
-                    # A table that is not made yet has no position.
-                    known = {name: position.as_of for name, position in found.items()}
-                    seen = positions = {name: known.get(name, 0) for name in TABLES}
+                    seen = positions = await self.positions()
                     if min(positions.values()) >= wanted:
                         return time.time()
             except Unavailable as error:
                 seen = error
             assert time.monotonic() < deadline, f"since {since}, up to {wanted}: {seen}"
             await asyncio.sleep(POLL_S)
+
+    async def positions(self) -> dict[str, int]:
+        """Return how far every table is; one that is not made yet is at 0. Raises Unavailable."""
+        known = await self.tables()
+        return {name: known[name].as_of if name in known else 0 for name in TABLES}
+
+    async def tables(self) -> dict[str, Reading]:
+        """Return what answers queries of each table that is made. Raises Unavailable."""
+        return await read(self.pool, list(TABLES))
 
     async def load_per_s(self, seconds: float = 1.0) -> int:
         """Return how many trades of the load a second LOG takes now."""

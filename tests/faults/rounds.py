@@ -1,0 +1,93 @@
+"""Rounds of a campaign: each draws a fault from its seed, sees it hit, all flow, nothing amiss."""
+
+import asyncio
+import sys
+import time
+from collections.abc import Sequence
+from random import Random
+
+from tidemill.projections.registry import TABLES
+from tidemill.tests.faults.kinds.registry import KINDS
+from tidemill.tests.faults.stage import STEADY_S, Stage
+from tidemill.tests.faults.tally import Round, Tally
+
+VERIFY_S = 1_800.0
+CATCH_UP_S = 240.0
+_TRACE = "Traceback (most recent call last)"
+
+
+def drawn(random: Random, among: Sequence[str]) -> str:
+    """Draw a kind of fault, each as often as it weighs."""
+    return random.choices(among, [KINDS[name].weight for name in among])[0]
+
+
+async def play(stage: Stage, tally: Tally, seeds: Sequence[int], among: Sequence[str]) -> None:
+    """Play a round for each seed; a failing one is told and does not end the campaign."""
+    for seed in seeds:
+        random = Random(seed)
+        one = await played(stage, seed, drawn(random, among), random)
+        tally.add(one)
+        recovered = "" if one.recovered_s is None else f", flows after {one.recovered_s:.1f} s"
+        print(
+            f"seed {seed}: {one.kind}: {one.what} ({one.proof}){recovered}, took {one.took_s:.1f} s"
+            f"{'' if one.held else f': LOST {one.lost}, TWICE {one.duplicated}: {one.why}'}",
+            file=sys.stderr,
+            flush=True,
+        )
+        stage.engine.check()
+
+
+async def played(stage: Stage, seed: int, kind: str, random: Random) -> Round:
+    """Play one round."""
+    began, traces = time.monotonic(), _traces(stage)
+    struck = await KINDS[kind].strike(stage, random)
+    flowed = await stage.flows()
+    await asyncio.sleep(STEADY_S)
+    found = await stage.witness.look()
+    why = [*found.why, *_new_traces(traces, _traces(stage))]
+    return Round(
+        seed=seed,
+        kind=kind,
+        what=struck.what,
+        proof=struck.proof,
+        recovered_s=round(flowed - struck.ts / 1e9, 2),
+        took_s=round(time.monotonic() - began, 2),
+        witnessed=found.witnessed,
+        records=found.records,
+        lost=found.lost,
+        duplicated=found.duplicated,
+        why=tuple(why),
+    )
+
+
+def _traces(stage: Stage) -> dict[str, str]:
+    """What each process has said so far, of those that have said a trace."""
+    paths = sorted((stage.engine.data_dir / "logs").glob("*.log"))
+    said = {path.stem: path.read_text(errors="replace") for path in paths}
+    return {name: text for name, text in said.items() if _TRACE in text}
+
+
+def _new_traces(before: dict[str, str], after: dict[str, str]) -> list[str]:
+    """Return the ends of traces that were not there before: a crash that nobody asked for."""
+    return [
+        f"{name} crashed: {text.rpartition(_TRACE)[2].strip()[-400:]}"
+        for name, text in after.items()
+        if text.count(_TRACE) > before.get(name, "").count(_TRACE)
+    ]
+
+
+async def concluded(stage: Stage, tally: Tally) -> bool:
+    """Stop the sources, let the tables catch up, and hold everything against LOG once more."""
+    await stage.engine.stop()
+    told = await stage.engine.command("demo", "--seconds", "5", timeout_s=CATCH_UP_S)
+    found = await stage.engine.command("verify", timeout_s=VERIFY_S)
+    tables = found["tables"]
+    assert isinstance(tables, dict)
+    equal = found["equal"] is True and set(tables) == set(TABLES)
+    rows = sum(table["rows"] for table in tables.values())
+    tally.ends["tables caught up with LOG"] = "yes" if told["ok"] else "no"
+    tally.ends["`tidemill verify`"] = (
+        f"{'every table is equal to what LOG gives again' if equal else found},"
+        f" {len(tables)} tables, {rows:,} rows"
+    )
+    return equal and bool(told["ok"])
