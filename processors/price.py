@@ -17,11 +17,14 @@ that counts has been seen for less than 24 hours. STALE: a venue of the pair is 
 is not fresh.
 """
 
+from functools import lru_cache
+
 import numpy as np
 
 from tidemill.processors.kernels import prices as kernel
 from tidemill.processors.processor import Emit, Processor, Records, Run
 from tidemill.schemas.events.feed import RecordsGivenUp, TradeGapDeclared, TradeGapSuspected
+from tidemill.schemas.run import INSTRUMENTS
 
 _WHO = ("high_venue", "low_venue", "best_bid_venue", "best_ask_venue")
 
@@ -43,13 +46,23 @@ def step(state: Records, run: Run) -> list[Emit]:
 
 
 def _pairs(instruments: Records) -> kernel.Pairs:
-    """Group the spot instruments by pair, pairs in the order in which LOG first defined one."""
-    spot = instruments["product"] == b"SPOT"
+    columns = (instruments[name].tobytes() for name in ("pair", "product", "venue"))
+    return _grouped(*columns)
+
+
+@lru_cache(maxsize=64)
+def _grouped(pairs: bytes, products: bytes, venues: bytes) -> kernel.Pairs:
+    """Group the spot instruments by pair, pairs in the order in which LOG first defined one.
+
+    The arguments are columns of INSTRUMENTS: they rarely change, and every run needs the groups.
+    """
+    spot = np.frombuffer(products, INSTRUMENTS["product"]) == b"SPOT"
     slots = np.flatnonzero(spot)
-    _, first, pair = np.unique(instruments["pair"][slots], return_index=True, return_inverse=True)
+    by_slot = np.frombuffer(pairs, INSTRUMENTS["pair"])[slots]
+    _, first, pair = np.unique(by_slot, return_index=True, return_inverse=True)
     order = np.argsort(first[pair], kind="stable")
     starts = np.concatenate([[0], np.cumsum(np.bincount(pair)[np.argsort(first)])])
-    ranks = np.unique(instruments["venue"], return_inverse=True)[1]
+    ranks = np.unique(np.frombuffer(venues, INSTRUMENTS["venue"]), return_inverse=True)[1]
     return kernel.Pairs(slots[order], starts.astype(np.int64), ranks.astype(np.int64), spot)
 
 

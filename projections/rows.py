@@ -16,6 +16,7 @@ from tidemill.schemas import exact
 from tidemill.schemas.errors import Unreadable
 from tidemill.schemas.events import Derived, Event
 from tidemill.schemas.frame import Frame, Kind
+from tidemill.schemas.run import join_records
 from tidemill.streams.subjects import Subject
 
 Array = NDArray[Any]
@@ -162,11 +163,7 @@ def build(table: Table, pieces: Sequence[Piece]) -> Rows:
     """
     frames = [piece.frame for piece in pieces]
     counts = np.array([len(frame.records) for frame in frames])
-    records = (
-        np.concatenate([frame.records for frame in frames])
-        if len(frames) > 1
-        else (frames[0].records)
-    )
+    records = join_records([frame.records for frame in frames])
     columns: dict[str, Array | Text] = {}
     for column in table.columns:
         if column.source == "position":
@@ -283,7 +280,7 @@ def _decimal(
     name = column.origin
     if column.exponent is not None:
         return exact.scaled_field(records, name, column.exponent)
-    exponents = np.array([_exponent(frame, name) for frame in frames])
+    exponents = _exponents(frames, name)
     if (exponents == exponents[0]).all():
         return exact.scaled_field(records, name, int(exponents[0]))
     out = np.empty(len(records), exact.INT128)
@@ -299,13 +296,15 @@ def _units(kind: Kind) -> dict[str, str]:
     return {field.name: field.unit for field in kind.fields}
 
 
-def _exponent(frame: Frame, name: str) -> int:
-    """Return the exponent that the unit of a field names."""
-    match _units(frame.kind)[name]:
+def _exponents(frames: Sequence[Frame], name: str) -> Array:
+    """Return the exponent of each frame that the unit of a field names."""
+    match _units(frames[0].kind)[name]:
         case "price":
-            return frame.price_exponent
+            found = [frame.price_exponent for frame in frames]
         case "quantity":
-            return frame.quantity_exponent
+            found = [frame.quantity_exponent for frame in frames]
         case "notional":
-            return frame.price_exponent + frame.quantity_exponent
-    raise ValueError(f"{frame.kind.name}.{name} is no exact number")
+            found = [frame.price_exponent + frame.quantity_exponent for frame in frames]
+        case unit:
+            raise ValueError(f"{frames[0].kind.name}.{name} in {unit!r} is no exact number")
+    return np.array(found)

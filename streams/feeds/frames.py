@@ -1,7 +1,8 @@
 """Items to messages: batches cut on the 5 ms, 64 KB grid of their receive times, and events.
 
-Pure: the same items give the same bytes. Per instrument the order of items is kept; between
-instruments the order is by grid cell, then by symbol, what concerns the whole feed last.
+Pure: the same items give the same bytes. Per instrument the order of items is kept on the grid;
+between instruments the order is by grid cell, then by symbol, what concerns the whole feed last.
+A live flush has no grid: one kind follows the other there, so that readers step long runs of each.
 """
 
 from collections.abc import Sequence
@@ -14,23 +15,30 @@ from tidemill.schemas import frame
 from tidemill.schemas.events import event
 from tidemill.schemas.kinds.quote import QUOTE
 from tidemill.schemas.kinds.status import STATUS
-from tidemill.streams.feeds.feed import Batch, Records
+from tidemill.schemas.run import join_records
+from tidemill.streams.feeds.feed import Batch
 from tidemill.streams.feeds.intake import Fact, Item
 
 CELL_NS = 5_000_000
 """Records received within one cell of this width share a frame."""
-WHOLE_NS = 1 << 62
-"""A cell that holds every receive time."""
 FRAME_BYTES = 64 * 1024
 """Largest frame that is written."""
 
 Messages = list[tuple[str, bytes]]
 
 
+KIND_ORDER = ("trade", "liquidation", "book", "quote", "derivative", "venue_bar")
+"""Of records that are flushed together: what happened comes before what it led to."""
+
+
 class _Piece(NamedTuple):
-    """A part of an item, placed: by cell, then symbol, then order of arrival."""
+    """A part of an item, placed: by cell, then symbol, then order of arrival.
+
+    In a live flush by what was told of its instrument before, then by kind, symbol and arrival.
+    """
 
     cell: int
+    rank: int
     symbol: str
     order: int
     item: Item
@@ -38,24 +46,21 @@ class _Piece(NamedTuple):
     end: int
 
 
-def cut(items: Sequence[Item], sequence: int, cell_ns: int = CELL_NS) -> Messages:
-    """Return (subject, payload) of `items`; source sequences count up from `sequence`.
-
-    `cell_ns` is the grid's width: records of one instrument and cell share a frame.
-    """
+def cut(items: Sequence[Item], sequence: int) -> Messages:
+    """Return (subject, payload) of `items` on the grid; source sequences count from `sequence`."""
     pieces: list[_Piece] = []
     cells: dict[str, int] = {}
     for item in _joined(items) if len(items) > 1 else items:
         symbol = _symbol(item)
         cell = cells.get(symbol, 0)
         if isinstance(item, Fact):
-            cell = cell if symbol != _FEED else item.ts // cell_ns
-            pieces.append(_Piece(cell, symbol, len(pieces), item, 0, 1))
+            cell = cell if symbol != _FEED else item.ts // CELL_NS
+            pieces.append(_Piece(cell, 0, symbol, len(pieces), item, 0, 1))
         elif item.kind is QUOTE:
             # No event tells of quotes: their cells are their own.
-            _place(item, symbol, 0, cell_ns, pieces)
+            _place(item, symbol, 0, pieces)
         else:
-            cells[symbol] = _place(item, symbol, cell, cell_ns, pieces)
+            cells[symbol] = _place(item, symbol, cell, pieces)
     pieces.sort(key=_position)
     return [_message(piece, sequence + i) for i, piece in enumerate(pieces)]
 
@@ -63,16 +68,38 @@ def cut(items: Sequence[Item], sequence: int, cell_ns: int = CELL_NS) -> Message
 def cut_flush(items: Sequence[Item], sequence: int) -> Messages:
     """Return the messages of a live flush: as few frames as order allows, whatever the flush spans.
 
-    What concerns the whole feed stays between the records that came before it and after it. The
-    slower the log answers, the larger the frames: a grid would make more of them instead.
+    What concerns the whole feed, or an instrument (events, statuses), stays between the records
+    that came before it and after it. The slower the log answers, the larger the frames: a grid
+    would make more of them instead.
     """
     messages: Messages = []
     start = 0
     for at, item in enumerate(items, 1):
         if at == len(items) or _symbol(item) == _FEED:
-            messages += cut(items[start:at], sequence + len(messages), WHOLE_NS)
+            for piece in _by_kind(items[start:at]):
+                messages.append(_message(piece, sequence + len(messages)))
             start = at
     return messages
+
+
+def _by_kind(items: Sequence[Item]) -> list[_Piece]:
+    """Place items of which only the last may concern the whole feed."""
+    pieces: list[_Piece] = []
+    told: dict[str, int] = {}
+    for item in _joined(items) if len(items) > 1 else items:
+        symbol = _symbol(item)
+        rank = 0
+        if isinstance(item, Fact) or item.kind is STATUS:
+            told[symbol] = told.get(symbol, 0) + 1
+        else:
+            rank = KIND_ORDER.index(item.kind.name) + 1
+        cell = len(items) if symbol == _FEED else told.get(symbol, 0)
+        count, limit = (1, 1) if isinstance(item, Fact) else (len(item.records), _limit(item))
+        for at in range(0, count, limit):
+            end = min(at + limit, count)
+            pieces.append(_Piece(cell, rank, symbol, len(pieces), item, at, end))
+    pieces.sort(key=_position)
+    return pieces
 
 
 _FEED = "~"
@@ -105,15 +132,10 @@ def _joined(items: Sequence[Item]) -> list[Item]:
             joined.append(item)
     for at, batches in parts.items():
         if len(batches) > 1:
-            joined[at] = batches[0]._replace(records=_concatenated(batches))
+            joined[at] = batches[0]._replace(
+                records=join_records([batch.records for batch in batches])
+            )
     return joined
-
-
-def _concatenated(batches: Sequence[Batch]) -> Records:
-    """Concatenate records of one kind as plain bytes: field by field is six times slower."""
-    dtype = batches[0].kind.dtype
-    whole = np.dtype(f"V{dtype.itemsize}")
-    return np.concatenate([batch.records.view(whole) for batch in batches]).view(dtype)
 
 
 def _message(piece: _Piece, sequence: int) -> tuple[str, bytes]:
@@ -126,26 +148,31 @@ def _message(piece: _Piece, sequence: int) -> tuple[str, bytes]:
     return item.subject, frame.encode(item.kind, records, sequence, *exponents)
 
 
-def _position(piece: _Piece) -> tuple[int, str, int]:
-    return piece[:3]
+def _position(piece: _Piece) -> tuple[int, int, str, int]:
+    return piece[:4]
 
 
-def _place(batch: Batch, symbol: str, cell: int, cell_ns: int, pieces: list[_Piece]) -> int:
+def _limit(batch: Batch) -> int:
+    """Return how many records a frame takes."""
+    return (FRAME_BYTES - frame.PREFIX_BYTES) // batch.kind.dtype.itemsize
+
+
+def _place(batch: Batch, symbol: str, cell: int, pieces: list[_Piece]) -> int:
     """Cut `batch` at the edges of cells and at 64 KB; return the last cell."""
-    limit = (FRAME_BYTES - frame.PREFIX_BYTES) // batch.kind.dtype.itemsize
+    limit = _limit(batch)
     times = batch.records["ts_recv"]
     edges = [0, len(times)]
     if len(times) == 1:
-        last = first = max(int(times[0]) // cell_ns, cell)
+        last = first = max(int(times[0]) // CELL_NS, cell)
         cells = None
     else:
         # Trades that waited behind a hole come after later received ones that filled it.
-        cells = np.maximum(np.maximum.accumulate(times // cell_ns), cell)
+        cells = np.maximum(np.maximum.accumulate(times // CELL_NS), cell)
         first, last = int(cells[0]), int(cells[-1])
         if first != last:
             edges[1:1] = (np.flatnonzero(cells[1:] != cells[:-1]) + 1).tolist()
     for start, end in pairwise(edges):
         place = first if cells is None else int(cells[start])
         for at in range(start, end, limit):
-            pieces.append(_Piece(place, symbol, len(pieces), batch, at, min(at + limit, end)))
+            pieces.append(_Piece(place, 0, symbol, len(pieces), batch, at, min(at + limit, end)))
     return last

@@ -77,6 +77,19 @@ def test_a_live_flush_is_one_frame_of_each_instrument_however_long_it_took():
     assert [kinds.decode(p).sequence for _, p in messages] == [9, 10]
 
 
+def test_a_live_flush_goes_kind_by_kind_but_never_past_what_was_told_of_its_instrument():
+    items = [
+        *(quotes(1), quotes(1, symbol="A"), trades(1), trades(1, symbol="A")),
+        *(detected(1), quotes(2), hold(0, 2), trades(5, at_ms=3)),
+    ]
+    told = [subject.split(".")[1:4:2] for subject, _ in cut_flush(items, 1)]
+    assert told == [
+        *(["trade", "A"], ["trade", "BTCUSDT"], ["quote", "A"], ["quote", "BTCUSDT"]),
+        *(["event", "BTCUSDT"], ["quote", "BTCUSDT"]),
+        *(["status", "BTCUSDT"], ["trade", "BTCUSDT"]),
+    ]
+
+
 def test_what_concerns_the_whole_feed_stays_between_the_records_of_a_live_flush():
     feed = hold(0, 2)._replace(subject="md.status.BINANCE.SPOT.all")
     messages = cut_flush([trades(1, 2), feed, trades(3, at_ms=2), trades(1, symbol="A")], 1)
