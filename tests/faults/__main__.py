@@ -5,6 +5,7 @@ Prints a line for each round, then the table; exit status 0 = everything held.
 
 import argparse
 import asyncio
+import logging
 import secrets
 import shlex
 import sys
@@ -64,6 +65,7 @@ async def campaign(asked: argparse.Namespace, directory: Path) -> bool:
 def main() -> None:
     """Run the command."""
     keep_kernels()
+    logging.getLogger("asyncpg").setLevel(logging.CRITICAL)  # servers are away all the time
     asked = parsed(sys.argv[1:])
     if asked.keep is not None:
         asked.keep.mkdir(parents=True)

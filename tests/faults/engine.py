@@ -157,6 +157,10 @@ class Engine:
         fresh.write_text(arming.model_dump_json())
         fresh.rename(self._points / f"{point}.armed")
 
+    def disarm(self, point: str) -> None:
+        """Have nobody killed at `point`."""
+        (self._points / f"{point}.armed").unlink(missing_ok=True)
+
     async def hit(self, point: str, timeout_s: float) -> Hit:
         """Wait until an armed point is hit; return the proof."""
         path = self._points / f"{point}.hit"

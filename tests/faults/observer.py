@@ -15,7 +15,7 @@ from tidemill.projections.postgres.readings import Pool, Reading, read
 from tidemill.projections.registry import TABLES
 from tidemill.schemas import kinds
 from tidemill.schemas.errors import Unavailable
-from tidemill.streams.log import Log
+from tidemill.streams.log import Log, Message
 
 SOURCES = ("md.trade.LOAD.*.*", "md.trade.BINANCE.*.*", "md.trade.OKX.*.*", "time")
 """Subjects of what is fed into LOG, one for each writer."""
@@ -27,8 +27,11 @@ Mark = dict[str, int]
 class Observer:
     """Reads LOG and the tables' positions; waits while a server is away."""
 
-    def __init__(self, urls: ServerUrls, log: Log, pool: Pool, clickhouse: ClickHouse) -> None:
-        self.urls, self.log, self.pool, self.clickhouse = urls, log, pool, clickhouse
+    def __init__(
+        self, urls: ServerUrls, log: Log, out: Log, pool: Pool, clickhouse: ClickHouse
+    ) -> None:
+        self.urls, self.log, self.out = urls, log, out
+        self.pool, self.clickhouse = pool, clickhouse
 
     async def mark(self) -> Mark:
         """Return how far every source is. Raises Unavailable."""
@@ -66,6 +69,18 @@ class Observer:
     async def tables(self) -> dict[str, Reading]:
         """Return what answers queries of each table that is made. Raises Unavailable."""
         return await read(self.pool, list(TABLES))
+
+    async def derived(self, subject: str) -> list[Message]:
+        """Return all that OUT holds of a subject. Raises Unavailable."""
+        newest = await self.out.last(subject)
+        found: list[Message] = []
+        reader = await self.out.read(1, [subject])
+        try:
+            while newest is not None and (not found or found[-1].sequence < newest.sequence):
+                found += await reader.pull(1_000, 8 << 20, 1.0)
+        finally:
+            await reader.close()
+        return found
 
     async def load_per_s(self, seconds: float = 1.0) -> int:
         """Return how many trades of the load a second LOG takes now."""
@@ -105,4 +120,4 @@ async def observer_on(data_dir: Path) -> AsyncIterator[Observer]:
     """Watch the servers that run on a directory."""
     urls = await found_on(data_dir)
     async with streams(urls.nats_engine, "observer") as opened, databases(urls) as (pool, house):
-        yield Observer(urls, opened.log, pool, house)
+        yield Observer(urls, opened.log, opened.out, pool, house)

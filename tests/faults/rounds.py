@@ -50,7 +50,7 @@ async def played(stage: Stage, seed: int, kind: str, random: Random) -> Round:
         kind=kind,
         what=struck.what,
         proof=struck.proof,
-        recovered_s=round(flowed - struck.ts / 1e9, 2),
+        recovered_s=round((struck.flowed or flowed) - struck.ts / 1e9, 2),
         took_s=round(time.monotonic() - began, 2),
         witnessed=found.witnessed,
         records=found.records,

@@ -29,11 +29,15 @@ STEADY_S = 0.6
 
 @dataclass(frozen=True)
 class Struck:
-    """What a fault did: `what` it was, the `proof` that it hit, and when recovery begins (ns)."""
+    """What a fault did: `what` it was, the `proof` that it hit, and when recovery begins (ns).
+
+    `flowed` is when all flowed again (time.time()), where that was seen before the round was over.
+    """
 
     what: str
     proof: str
     ts: int
+    flowed: float | None = None
 
 
 @dataclass

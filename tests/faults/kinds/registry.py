@@ -4,7 +4,16 @@ from collections.abc import Awaitable, Callable, Mapping
 from random import Random
 from typing import NamedTuple
 
-from tidemill.tests.faults.kinds import killing
+from tidemill.tests.faults.kinds import (
+    consumers,
+    killing,
+    network,
+    poison,
+    rebuilding,
+    resharding,
+    stalls,
+    zombies,
+)
 from tidemill.tests.faults.stage import Stage, Struck
 
 
@@ -21,4 +30,15 @@ KINDS: Mapping[str, Kind] = {
     "kill-at-random": Kind(killing.at_random, 8),
     "kill-in-snapshot": Kind(killing.at_snapshot, 1),
     "kill-supervisor": Kind(killing.the_supervisor, 1),
+    "zombie": Kind(zombies.continued, 6),
+    "network-slow": Kind(network.slow, 2),
+    "network-cut": Kind(network.cut, 3),
+    "network-silent": Kind(network.silent, 3),
+    "network-half-open": Kind(network.half_open, 2),
+    "network-deaf": Kind(network.deaf, 4),
+    "consumers-deleted": Kind(consumers.deleted, 2),
+    "clickhouse-stalled": Kind(stalls.clickhouse, 1),
+    "poison": Kind(poison.appended, 4),
+    "rebuild-killed": Kind(rebuilding.killed, 2),
+    "shards-moved": Kind(resharding.moved, 3),
 }
