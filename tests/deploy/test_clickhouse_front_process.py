@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -48,6 +50,15 @@ def test_it_says_when_it_is_ready_and_where(front: Front) -> None:
     assert not probe("127.0.0.1", front.port)
     with pytest.raises(ValueError):
         parse_ready('{"ready": false}')
+
+
+def test_a_connection_that_is_reset_is_told_in_a_line_without_a_trace(front: Front) -> None:
+    with socket.create_connection(("127.0.0.1", front.port)) as client:
+        client.sendall(b"GET /ping HTTP/1.1\r\nHost: here\r\n\r\n")
+        assert client.recv(1 << 16).startswith(b"HTTP/1.1 200")
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    eventually(lambda: "reset by peer" in front.log.read_text())
+    assert "Traceback" not in front.log.read_text()
 
 
 def test_passwords_are_not_on_its_command_line(front: Front) -> None:

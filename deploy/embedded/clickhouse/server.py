@@ -3,6 +3,7 @@
 import logging
 import os
 import socket
+import sys
 import tempfile
 import threading
 import time
@@ -100,7 +101,11 @@ class Server(ThreadingHTTPServer):
 
     def handle_error(self, request: object, client_address: object) -> None:
         """A connection that broke is its client's affair; anything else is a bug and is shown."""
-        log.exception("connection from %s", client_address)
+        error = sys.exc_info()[1]
+        if isinstance(error, ConnectionError):
+            log.warning("connection from %s: %s", client_address, error)
+        else:
+            log.exception("connection from %s", client_address)
 
     @contextmanager
     def session(self, user: User, session: str | None) -> Iterator[None]:
