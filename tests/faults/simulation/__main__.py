@@ -1,0 +1,57 @@
+"""python -m tidemill.tests.faults.simulation: many seeds, and what came of them."""
+
+import argparse
+import multiprocessing
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+
+from tidemill.tests.faults.simulation.minimise import as_test, minimise
+from tidemill.tests.faults.simulation.plan import plan
+from tidemill.tests.faults.simulation.run import Outcome, run
+
+
+def _of_seed(seed: int) -> Outcome:
+    return run(plan(seed))
+
+
+def outcomes(seeds: range, jobs: int) -> Iterator[Outcome]:
+    """Run seeds, in any order."""
+    if jobs == 1:
+        yield from map(_of_seed, seeds)
+        return
+    with multiprocessing.get_context("spawn").Pool(jobs) as pool:
+        yield from pool.imap_unordered(_of_seed, seeds, chunksize=8)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tidemill.tests.faults.simulation")
+    parser.add_argument("--seeds", type=int, default=1_000, help="how many seeds")
+    parser.add_argument("--from", type=int, default=0, dest="first", help="the first seed")
+    parser.add_argument("--jobs", type=int, default=1, help="processes that run seeds")
+    options = parser.parse_args()
+    began = time.monotonic()
+    faults: Counter[str] = Counter()
+    totals: Counter[str] = Counter()
+    failed: list[Outcome] = []
+    for outcome in outcomes(range(options.first, options.first + options.seeds), options.jobs):
+        faults.update(outcome.faults)
+        totals.update(rounds=1, turns=outcome.turns, facts=outcome.facts, outputs=outcome.outputs)
+        totals["virtual s"] += int(outcome.virtual_s)
+        if outcome.failures:
+            failed.append(outcome)
+            print(f"seed {outcome.plan.seed} FAILED: {outcome.failures}", flush=True)
+    seconds = time.monotonic() - began
+    print(f"{totals['rounds']} rounds in {seconds:.1f} s, {len(failed)} failed")
+    print("  " + ", ".join(f"{count:,} {name}" for name, count in totals.items()))
+    for kind, count in sorted(faults.items()):
+        print(f"  {count:7,} x {kind}")
+    for outcome in sorted(failed, key=lambda one: one.plan.seed)[:3]:
+        least = minimise(outcome.plan, lambda candidate: bool(run(candidate).failures))
+        print(f"\n# seed {outcome.plan.seed}, minimised:\n" + as_test(least, run(least).failures))
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
