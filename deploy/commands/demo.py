@@ -67,6 +67,7 @@ class Options:
 
 async def demo(options: Options) -> Exit:
     """Run everything, show it, sum it up. Raises AlreadyRunning, ChildFailed, Unavailable."""
+    result = None  # stays so when a signal ends it, at whatever moment
     say(f"starting servers on {options.data_dir} ...")
     async with EmbeddedServers(options.data_dir, signals=True) as servers:
         await prepare(servers.urls)
@@ -85,10 +86,7 @@ async def demo(options: Options) -> Exit:
             say(f"everything runs: {url}  (API: {url}/docs, data: {options.data_dir})")
             async with databases(servers.urls) as (pool, clickhouse):
                 monitor = Monitor(opened.log, opened.out, pool, clickhouse)
-                try:
-                    await _watch(monitor, servers, url, options.seconds)
-                finally:
-                    result = None
+                await _watch(monitor, servers, url, options.seconds)
                 if options.seconds is not None:
                     await servers.supervisor.end(*(s for s in SOURCES if _runs(s, children)))
                     result = await _summary(monitor, servers.urls, url)
