@@ -52,6 +52,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self._random = random
         self._virtual_s = 0.0
         self._actors: list[Actor] = []
+        self._living: list[Actor] = []
         self._timers: list[asyncio.TimerHandle] = []
         self.main = self.actor("world")
         self.set_exception_handler(SimulatedLoop._unheard)
@@ -60,6 +61,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         """Return a new actor."""
         actor = Actor(name, len(self._actors))
         self._actors.append(actor)
+        self._living.append(actor)
         return actor
 
     def start(self, actor: Actor, main: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
@@ -128,7 +130,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
     def turn(self) -> bool:
         """Run one callback of one actor; return whether there was anything to do."""
         while True:
-            ready = [a for a in self._actors if a.queue and not a.frozen and not a.dead]
+            ready = [a for a in self._living if a.queue and not a.frozen]
             if ready:
                 break
             if not self._advance():
@@ -172,12 +174,15 @@ class SimulatedLoop(asyncio.BaseEventLoop):
     def kill(self, actor: Actor) -> None:
         """End an actor between two of its steps, as kill -9 does."""
         actor.dead = True
+        if actor in self._living:
+            self._living.remove(actor)
 
     def tear_down(self) -> None:
         """Cancel whatever is left, of the dead, too: nothing that it does matters any more."""
         asyncio._set_running_loop(self)
         try:
             self._timers.clear()
+            self._living = list(self._actors)
             for actor in self._actors:
                 actor.dead = actor.frozen = False
             left = [t for a in self._actors for t in a.tasks if not t.done()]

@@ -175,7 +175,7 @@ class SimulatedConnection:
         t, epoch, previous, *to = given
 
         def move() -> str | None:
-            if one.lost:
+            if one.lost or one.ended:
                 raise Unavailable("the connection was lost")
             row = database.sink.get(t)
             if row is None or row["epoch"] != epoch or row["position"] != previous:
