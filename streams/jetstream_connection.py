@@ -6,7 +6,7 @@ import json
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
-from urllib.parse import urlparse
+from urllib.parse import unquote, urlparse
 
 import nats.errors
 from nats.aio.client import Client
@@ -84,7 +84,7 @@ class Connection:
         self._lost: set[Callable[[], None]] = set()
         self._connected = asyncio.Event()
 
-    async def open(self, url: str, options: Mapping[str, Any], timeout_s: float) -> None:
+    async def open(self, url: list[str], options: Mapping[str, Any], timeout_s: float) -> None:
         """Connect. Raises Unavailable when no server lets us in within `timeout_s`."""
         try:
             connecting = self.client.connect(
@@ -302,12 +302,16 @@ async def connect(
 ) -> Connection:
     """Connect to NATS as the user in `url` or in the file `credentials`.
 
+    `url` may be several, separated by commas: members of one cluster, all for the same user.
     `inbox_prefix` is where this user may hear answers. Raises Unavailable.
     """
-    if not urlparse(url).hostname:
-        raise ValueError(f"{url!r} is no URL as nats://user:password@host:4222 is")
+    servers = url.split(",")
+    for one in servers:
+        if not urlparse(one).hostname:
+            raise ValueError(f"{one!r} is no URL as nats://user:password@host:4222 is")
     options: dict[str, Any] = {
         "name": name,
+        **_login(servers[0]),
         "inbox_prefix": inbox_prefix,
         "reconnect_time_wait": 0.1,
         "ping_interval": 5,
@@ -316,5 +320,14 @@ async def connect(
     if credentials is not None:
         options["user_credentials"] = credentials
     connection = Connection(name)
-    await connection.open(url, options, timeout_s)
+    await connection.open(servers, options, timeout_s)
     return connection
+
+
+def _login(url: str) -> dict[str, str]:
+    """Return the user of a URL as options: those count at members that the cluster tells of, too,
+    whose own URLs name nobody."""
+    parts = urlparse(url)
+    if parts.username is None or parts.password is None:
+        return {}
+    return {"user": unquote(parts.username), "password": unquote(parts.password)}

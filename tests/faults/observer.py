@@ -28,17 +28,23 @@ class Observer:
     """Reads LOG and the tables' positions; waits while a server is away."""
 
     def __init__(
-        self, urls: ServerUrls, log: Log, out: Log, pool: Pool, clickhouse: ClickHouse
+        self,
+        urls: ServerUrls,
+        log: Log,
+        out: Log,
+        pool: Pool,
+        clickhouse: ClickHouse,
+        sources: tuple[str, ...] = SOURCES,
     ) -> None:
         self.urls, self.log, self.out = urls, log, out
-        self.pool, self.clickhouse = pool, clickhouse
+        self.pool, self.clickhouse, self.sources = pool, clickhouse, sources
 
     async def mark(self) -> Mark:
         """Return how far every source is. Raises Unavailable."""
-        newest = [await self.log.last(subject) for subject in SOURCES]
+        newest = [await self.log.last(subject) for subject in self.sources]
         return {
             subject: message.sequence if message is not None else 0
-            for subject, message in zip(SOURCES, newest, strict=True)
+            for subject, message in zip(self.sources, newest, strict=True)
         }
 
     async def flowing(self, since: Mark, timeout_s: float) -> float:
@@ -50,7 +56,7 @@ class Observer:
             try:
                 if not wanted:
                     seen = now = await self.mark()
-                    if all(now[source] > since[source] for source in SOURCES):
+                    if all(now[source] > since[source] for source in self.sources):
                         wanted = max(now.values())
                 if wanted:
                     seen = positions = await self.positions()
@@ -116,8 +122,16 @@ class Observer:
 
 
 @asynccontextmanager
+async def observer_of(
+    urls: ServerUrls, sources: tuple[str, ...] = SOURCES
+) -> AsyncIterator[Observer]:
+    """Watch servers, and of what is fed into LOG, these sources."""
+    async with streams(urls.nats_engine, "observer") as opened, databases(urls) as (pool, house):
+        yield Observer(urls, opened.log, opened.out, pool, house, sources)
+
+
+@asynccontextmanager
 async def observer_on(data_dir: Path) -> AsyncIterator[Observer]:
     """Watch the servers that run on a directory."""
-    urls = await found_on(data_dir)
-    async with streams(urls.nats_engine, "observer") as opened, databases(urls) as (pool, house):
-        yield Observer(urls, opened.log, opened.out, pool, house)
+    async with observer_of(await found_on(data_dir)) as observer:
+        yield observer

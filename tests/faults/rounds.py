@@ -1,12 +1,15 @@
 """Rounds of a campaign: each draws a fault from its seed, sees it hit, all flow, nothing amiss."""
 
 import asyncio
+import shutil
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from random import Random
 
 from tidemill.projections.registry import TABLES
+from tidemill.tests.faults.apart.registry import APART
 from tidemill.tests.faults.kinds.registry import KINDS
 from tidemill.tests.faults.stage import STEADY_S, Stage
 from tidemill.tests.faults.tally import Round, Tally
@@ -26,15 +29,30 @@ async def play(stage: Stage, tally: Tally, seeds: Sequence[int], among: Sequence
     for seed in seeds:
         random = Random(seed)
         one = await played(stage, seed, drawn(random, among), random)
-        tally.add(one)
-        recovered = "" if one.recovered_s is None else f", flows after {one.recovered_s:.1f} s"
-        print(
-            f"seed {seed}: {one.kind}: {one.what} ({one.proof}){recovered}, took {one.took_s:.1f} s"
-            f"{'' if one.held else f': LOST {one.lost}, TWICE {one.duplicated}: {one.why}'}",
-            file=sys.stderr,
-            flush=True,
-        )
+        tell(tally, one)
         stage.engine.check()
+
+
+def tell(tally: Tally, one: Round) -> None:
+    """Add a round, and say it."""
+    tally.add(one)
+    recovered = "" if one.recovered_s is None else f", flows after {one.recovered_s:.1f} s"
+    print(
+        f"seed {one.seed}: {one.kind}: {one.what} ({one.proof}){recovered}, took {one.took_s:.1f} s"
+        f"{'' if one.held else f': LOST {one.lost}, TWICE {one.duplicated}: {one.why}'}",
+        file=sys.stderr,
+        flush=True,
+    )
+
+
+async def play_apart(directory: Path, tally: Tally, seed: int, among: Sequence[str]) -> None:
+    """Play a round of each of these kinds, each on servers of its own."""
+    for kind in among:
+        own = directory / f"{kind}-{seed}"
+        own.mkdir()
+        async for one in APART[kind](own, seed):
+            tell(tally, one)
+        shutil.rmtree(own)
 
 
 async def played(stage: Stage, seed: int, kind: str, random: Random) -> Round:
@@ -44,6 +62,7 @@ async def played(stage: Stage, seed: int, kind: str, random: Random) -> Round:
     flowed = await stage.flows()
     await asyncio.sleep(STEADY_S)
     found = await stage.witness.look()
+    stage.end_others()
     why = [*found.why, *_new_traces(traces, _traces(stage))]
     return Round(
         seed=seed,
