@@ -1,0 +1,112 @@
+"""What the checker computes again is what the engine makes: of books, contracts, bars, prices."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from tidemill.schemas import events, frame
+from tidemill.schemas.events.instrument import InstrumentDefined
+from tidemill.schemas.identifiers import ALL, partition
+from tidemill.schemas.kinds import KINDS
+from tidemill.streams import subjects
+from tidemill.streams.memory import MemoryLog
+from tidemill.tests.faults.checker.appended import decoded
+from tidemill.tests.faults.checker.checkpoints import progress_of
+from tidemill.tests.faults.checker.messages import Message
+from tidemill.tests.faults.checker.recomputed import Recomputed, compare
+from tidemill.tests.faults.checker.spool import Spool
+from tidemill.tests.faults.checker.verdicts import Verdicts
+from tidemill.tests.flow.logs import append, out_in_memory
+from tidemill.tests.flow.sources import Facts
+from tidemill.tests.flow.test_derived_markets import Markets, run
+from tidemill.tests.processors.oracle_logs import BadDay
+from tidemill.tests.processors.runs import Log
+
+
+def bad_day(seed: int, facts: int) -> Facts:
+    """A bad day of trades as messages of LOG, with the time."""
+    log: Log = BadDay(seed).make(facts)
+    made: Facts = []
+    pairs = [("BTC", "USDT"), ("ETH", "USDT"), ("SOL", "USDT")]
+    for base, quote in pairs:
+        one = InstrumentDefined(venue="BINANCE", symbol=base + quote, base=base, quote=quote,
+                                product=feed_of(len(made)))  # fmt: skip
+        made.append((subject_of("instrument", len(made), pairs), events.encode(one)))
+    ts = 0
+    for fact in log.facts:
+        where = subject_of(fact.kind, fact.slot, pairs)
+        if fact.slot < 0:
+            where = subjects.md(fact.kind, "BINANCE", feed_of(fact.feed), ALL)
+        if fact.event is not None:
+            made.append((where, events.encode(fact.event)))
+            continue
+        payload = frame.encode(KINDS[fact.kind], fact.records, len(made), *fact.exponents)
+        made.append((where, payload))
+        if fact.kind == "status":
+            ts = max(ts, int(fact.records["ts_recv"][-1]))
+            time = KINDS["time"].empty(1)
+            time["ts"] = ts
+            made.append(("time", frame.encode(KINDS["time"], time, len(made))))
+    return made
+
+
+def feed_of(slot: int) -> str:
+    return ("SPOT", "MARGIN")[slot % 2]
+
+
+def subject_of(kind: str, slot: int, pairs: Sequence[tuple[str, str]]) -> str:
+    base, quote = pairs[slot]
+    return subjects.md(kind, "BINANCE", base + quote, partition(f"{base}/{quote}"))
+
+
+def poisoned(facts: Facts, seed: int) -> Facts:
+    """The same with messages that cannot be read, sometimes."""
+    random = Random(seed)
+    made = list(facts)
+    for _ in range(4):
+        at = random.randrange(5, len(made))
+        subject, payload = made[at]
+        if subject.startswith("md."):
+            made[at] = (subject, payload[:-1] + bytes([payload[-1] ^ 1]))
+    return made
+
+
+async def run_in_memory(facts: Facts, shards: int = 2) -> tuple[list[Message], list[Message]]:
+    """LOG and OUT of the real runtime."""
+    log, out = MemoryLog("LOG", subjects.LOG_SUBJECTS), out_in_memory()
+    await append(log, facts)
+    await run(log, out, "fused", shards, Random(1), log.end - 1)
+    both = [[Message(*m) for m in one.slice(1, one.end) if m is not None] for one in (log, out)]
+    return both[0], both[1]
+
+
+def judged(log: list[Message], out: list[Message], directory: Path) -> Verdicts:
+    verdicts, recomputed = Verdicts(), Recomputed()
+    spool = Spool(directory, verdicts)
+    for message in out:
+        spool.take(message)
+    for message in log:
+        recomputed.take(message, *decoded(message))
+    progress = progress_of(spool.checkpoints.values())
+    derived = spool.range(1, max(len(log), spool.newest))
+    compare(recomputed.expected, recomputed.letters, derived, progress, verdicts)
+    return verdicts
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_markets_of_the_engine_are_those_computed_again(seed: int, tmp_path: Path) -> None:
+    log, out = await run_in_memory(Markets(seed).make(20))
+    verdicts = judged(log, out, tmp_path)
+    assert verdicts.ok, verdicts.text()
+    assert verdicts.of["I3"].checked > 1_000
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_bad_days_of_the_engine_are_those_computed_again(seed: int, tmp_path: Path) -> None:
+    log, out = await run_in_memory(bad_day(seed, 150))
+    verdicts = judged(log, out, tmp_path)
+    assert verdicts.ok, verdicts.text()
+    assert verdicts.of["I3"].checked > 50
+    assert verdicts.of["I10"].checked > 0
