@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from tidemill.deploy.embedded.addresses import remembered
@@ -112,11 +113,7 @@ class Stage:
 async def staged(directory: Path, rate: int) -> AsyncIterator[Stage]:
     """Start an engine of `rate` trades a second behind proxies; end it with the block."""
     async with contextlib.AsyncExitStack() as stack:
-        data_dir = directory / "data"
-        proxies = {name: Proxy(lambda name=name: _port(data_dir, name)) for name in PROXIED}
-        for proxy in proxies.values():
-            await proxy.start()
-            stack.push_async_callback(proxy.close)
+        proxies = await stack.enter_async_context(proxies_of(directory / "data"))
         engine = Engine(directory, rate, {name: proxy.port for name, proxy in proxies.items()})
         stack.callback(engine.clean)
         watching = asyncio.create_task(engine.watch())
@@ -129,6 +126,19 @@ async def staged(directory: Path, rate: int) -> AsyncIterator[Stage]:
         await stage.flows(START_S)
         await stack.enter_async_context(witness.listening())
         yield stage
+
+
+@contextlib.asynccontextmanager
+async def proxies_of(data_dir: Path) -> AsyncIterator[dict[str, Proxy]]:
+    """Listen for the servers of a directory, wherever each start of them lets them listen."""
+    proxies = {name: Proxy(partial(_port, data_dir, name)) for name in PROXIED}
+    try:
+        for proxy in proxies.values():
+            await proxy.start()
+        yield proxies
+    finally:
+        for proxy in proxies.values():
+            await proxy.close()
 
 
 def _port(data_dir: Path, server: str) -> int:

@@ -1,15 +1,19 @@
-"""kill -9 of each process and server of the demo under load, at points that are proven to be hit.
+"""kill -9 of each process and server of an engine under load, at points proven to be hit.
 
-TIDEMILL_FAULTS chooses: `brief` kills each process and server once; `points` at every point, all
-processes at once; `full` at every point, one after another, at half the pipeline's rate.
-TIDEMILL_FAULTS_RATE sets another rate, TIDEMILL_FAULTS_REPORT a file for a JSON line of each kill.
+TIDEMILL_FAULTS chooses: `brief` kills each process and server once, and then plays some rounds of
+the seeded campaign on the same engine, one of them of a random seed, which is printed; `points`
+kills at every point, all processes at once; `full` at every point, one after another, at half the
+pipeline's rate. TIDEMILL_FAULTS_RATE sets another rate, TIDEMILL_FAULTS_REPORT a file for a JSON
+line of each kill. The campaign itself is `python -m tidemill.tests.faults`.
 """
 
 import asyncio
 import os
+import secrets
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -20,7 +24,11 @@ from tidemill.tests.faults import kills
 from tidemill.tests.faults.campaign import FLOW_S, Campaign
 from tidemill.tests.faults.engine import Engine
 from tidemill.tests.faults.observer import Mark, Observer, observer_on
+from tidemill.tests.faults.proxy import Proxy
 from tidemill.tests.faults.report import Line, Report
+from tidemill.tests.faults.rounds import drawn, played
+from tidemill.tests.faults.stage import Stage, proxies_of
+from tidemill.tests.faults.witness import Witness
 
 FORM = os.environ.get("TIDEMILL_FAULTS", "brief")
 RATE = int(os.environ.get("TIDEMILL_FAULTS_RATE", "650000" if FORM == "full" else "20000"))
@@ -32,12 +40,25 @@ START_S = 280.0
 SELDOM = ("liquidations", "opportunities", "feed_states")
 """Tables of what may not happen while a campaign runs."""
 
+ALWAYS = ("zombie", "network-deaf", "network-silent", "consumers-deleted", "poison")
+"""Kinds of the campaign that the brief form plays once each, by a fixed seed."""
+SOMETIMES = (*ALWAYS, "kill-at-point", "kill-at-random", "kill-server-inside", "network-cut")
+"""Kinds of which it draws one by a random seed."""
+FIXED_SEED = 1
+
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900 if FORM == "brief" else 3_600)]
 
 
 @pytest.fixture
-async def engine(tmp_path: Path) -> AsyncIterator[Engine]:
-    made = Engine(tmp_path, RATE)
+async def proxies(tmp_path: Path) -> AsyncIterator[Mapping[str, Proxy]]:
+    """Proxies to the servers; none where they would be what limits the rate."""
+    async with proxies_of(tmp_path / "data") as made:
+        yield made if FORM == "brief" else {}
+
+
+@pytest.fixture
+async def engine(tmp_path: Path, proxies: Mapping[str, Proxy]) -> AsyncIterator[Engine]:
+    made = Engine(tmp_path, RATE, {name: proxy.port for name, proxy in proxies.items()})
     watching = asyncio.create_task(made.watch())
     yield made
     watching.cancel()
@@ -52,7 +73,7 @@ def report(tmp_path: Path) -> Iterator[Report]:
 
 
 async def test_kill_9_of_each_process_and_server_under_load_changes_nothing(
-    engine: Engine, report: Report
+    engine: Engine, report: Report, proxies: Mapping[str, Proxy], tmp_path: Path
 ) -> None:
     if FORM != "brief":
         for kill in kills.SNAPSHOTS:
@@ -68,6 +89,8 @@ async def test_kill_9_of_each_process_and_server_under_load_changes_nothing(
         await campaign.valkey()
         await campaign.queries()
         await campaign.live()
+        if FORM == "brief":
+            await rounds_of_the_campaign(engine, observer, proxies, tmp_path)
         await observer.busy()
         before = await campaign.mark()
         report.load(RATE, await loaded(observer) - rows, time.monotonic() - began)
@@ -90,6 +113,25 @@ async def kill_each_once(campaign: Campaign) -> None:
     """The brief form."""
     for wave in kills.BRIEF:
         await campaign.at_points(wave)
+
+
+async def rounds_of_the_campaign(
+    engine: Engine, observer: Observer, proxies: Mapping[str, Proxy], directory: Path
+) -> None:
+    """Play rounds by a fixed seed and one by a random seed; nothing is lost or there twice."""
+    seed = secrets.randbelow(1 << 32)
+    drawing = Random(seed)
+    rounds = [(kind, FIXED_SEED, Random(FIXED_SEED)) for kind in ALWAYS]
+    rounds.append((drawn(drawing, SOMETIMES), seed, drawing))
+    async with Witness(observer).listening() as witness:
+        stage = Stage(engine, observer, witness, proxies, directory)
+        try:
+            for kind, seed_, random in rounds:
+                found = await played(stage, seed_, kind, random)
+                print(f"\nseed {seed_}: {kind}: {found.what} ({found.proof})", end="")
+                assert found.held and found.witnessed and found.records, found
+        finally:
+            stage.end_others()
 
 
 async def kill_at_every_point(campaign: Campaign) -> None:
