@@ -5,6 +5,7 @@ A messages' list is stored once or, when another owner wrote meanwhile, not at a
     Unavailable, or Fenced after that    the outcome is not known: read the newest own message
       it is where the fence stands       nothing landed (yet): the same again, under the same fence
       it is our last message             it landed
+      it is gone                         the log lost what it had confirmed: Regressed
       it is anything else                someone else owns the subjects: Fenced
 
 A request that still travels when the same is sent again cannot be stored twice: the fence of the
@@ -15,7 +16,7 @@ import asyncio
 import random
 from collections.abc import Callable, Sequence
 
-from tidemill.schemas.errors import Fenced, Unavailable
+from tidemill.schemas.errors import Fenced, Regressed, Unavailable
 from tidemill.streams import crash_points
 from tidemill.streams.filters import Matcher
 from tidemill.streams.log import Fence, Log, Message
@@ -45,7 +46,8 @@ class Appender:
         """Store `messages`, all of them once, however long it takes; return the last sequence.
 
         `waiting` is called at every attempt. Raises Fenced when someone else owns the subjects;
-        then nothing of this was stored. Raises ValueError for a subject that is not owned: only
+        then nothing of this was stored. Raises Regressed where what was stored before is gone.
+        Raises ValueError for a subject that is not owned: only
         the fence keeps a message from being stored twice.
         """
         for subject, _ in messages:
@@ -68,15 +70,30 @@ class Appender:
             pause_s = min(2 * pause_s, RETRY_MAX_S)
 
     async def _landed(self, wanted: tuple[str, bytes], error: Exception) -> bool:
-        """Look whether an attempt of unknown outcome landed. Raises Fenced."""
+        """Look whether an attempt of unknown outcome landed. Raises Fenced, Regressed."""
         try:
             newest = await self._log.last(self.subject)
         except Unavailable:
             return False
-        if newest is None or newest.sequence <= self.last:
+        if newest is None or newest.sequence < self.last:
+            await self._prove_held()
+            return False
+        if newest.sequence == self.last:
             return False
         if (newest.subject, newest.payload) != wanted:
             owner = f"{self.subject} is at {newest.sequence}, ours ended at {self.last}"
             raise Fenced(f"another writer owns it: {owner}") from error
         self.last = newest.sequence
         return True
+
+    async def _prove_held(self) -> None:
+        """Raise Regressed where what was confirmed to us is gone, and was not purged."""
+        try:
+            identity = await self._log.identity()
+        except Unavailable:
+            return
+        if self.last >= identity.first or self.last > identity.last:
+            raise Regressed(
+                f"LOG REGRESSED: {self.subject} ended at {self.last}, which {self._log.name} does"
+                f" not hold; it ends at {identity.last}: restore it (`tidemill repair`)"
+            )

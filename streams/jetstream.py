@@ -41,6 +41,7 @@ class JetStreamLog:
         self.name = name
         self.uuid = str(config.get("metadata", {}).get(UUID_KEY, ""))
         self._connection = connection
+        self.append_only = not config.get("allow_rollup_hdrs") and not config.get("allow_msg_ttl")
         self._subjects: list[str] = config["subjects"]
         self._taken = Matcher(self._subjects)
         self._group = f"{connection.name}.batch"

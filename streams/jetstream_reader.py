@@ -9,6 +9,7 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Protocol
 
 from tidemill.schemas.errors import Regressed, Unavailable
@@ -24,19 +25,31 @@ from tidemill.streams.log import Identity, Message
 BUFFER_BYTES_MAX = 2 * PULL_BYTES
 """No pull request is opened above this; with those open, at most twice as much is held."""
 INACTIVE_S = 60.0
+_HOW = "restore LOG or re-feed it (`tidemill repair`); nothing more is written"
 _RETRY_S = 0.1
 _REPAIR_S = 2.0
 """A repair gets this long even where a pull has less time: a busy server needs some of it."""
 
 
 class Stream(Protocol):
-    """What a reader asks of its log."""
+    """What a reader asks of its log; of one that is `append_only` only the beginning ever goes."""
 
     name: str
+    append_only: bool
 
     async def identity(self) -> Identity: ...
 
     async def get(self, sequence: int) -> Message | None: ...
+
+
+@dataclass
+class Owed:
+    """At least `count` messages up to sequence `until`, by the server's own count, are to come:
+    unless LOG does not begin with `first` any more. Those after the counting make up for some."""
+
+    count: int
+    until: int
+    first: int
 
 
 class JetStreamReader:
@@ -56,6 +69,7 @@ class JetStreamReader:
         self._pending = 0
         self._arrived = asyncio.Event()
         self._consumer: Consumer | None = None
+        self._owed: Owed | None = None
         self._closed = False
 
     async def open(self) -> None:
@@ -81,6 +95,8 @@ class JetStreamReader:
             else:
                 await self._consumer.request(self._room)
                 await self._listen(self._consumer, remaining)
+        if self._owed is not None and self._buffer[-1].sequence > self._owed.until:
+            await self._settle(self._owed)
         taken = self._take(messages_max, bytes_max)
         if self._consumer is not None and not self._consumer.broken:
             await self._consumer.request(self._room)
@@ -163,18 +179,32 @@ class JetStreamReader:
         identity = await self._log.identity()
         name, read = self._log.name, self._next - 1
         if identity.uuid != self._uuid:
-            raise Regressed(f"LOG REGRESSED: {name} is {identity.uuid}, not {self._uuid}")
+            raise Regressed(f"LOG REGRESSED: {name} is {identity.uuid}, not {self._uuid}: {_HOW}")
         if self._last is None:
             return
         if identity.last < self._last.sequence:
-            raise Regressed(f"LOG REGRESSED: {name} ends at {identity.last}, {read} was read")
+            ends = f"{name} ends at {identity.last}, {read} was read"
+            raise Regressed(f"LOG REGRESSED: {ends}: {_HOW}")
         now = await self._log.get(self._last.sequence)
         if now is not None and now != self._last:
-            raise Regressed(f"LOG REGRESSED: {name} has another message at {read}")
+            raise Regressed(f"LOG REGRESSED: {name} has another message at {read}: {_HOW}")
+
+    async def _settle(self, owed: Owed) -> None:
+        """Raise Regressed where the server left out what it had counted: it skips a message that
+        it cannot read any more (a damaged block), and says nothing."""
+        identity = await self._log.identity()
+        self._owed = None
+        if owed.count > 0 and identity.first == owed.first:
+            raise Regressed(
+                f"LOG REGRESSED: {owed.count} messages of {self._log.name} up to {owed.until}"
+                " cannot be read any more: restore it (`tidemill repair`)"
+            )
 
     async def _create(self) -> None:
         """Make a consumer at the next expected sequence."""
         name = self._log.name
+        before = await self._log.identity()
+        self._owed = None
         consumer = Consumer(self._connection, name, self._receive, self._arrived.set)
         config = {
             "name": consumer.name,
@@ -189,9 +219,12 @@ class JetStreamReader:
         }
         try:
             self._pending = await consumer.open(config)
+            after = await self._log.identity()
         except BaseException:  # also when cancelled: the subscription must not stay
             await consumer.close()
             raise
+        if self._log.append_only and before.first == after.first:
+            self._owed = Owed(self._pending, after.last, after.first)
         self._consumer = consumer
         await consumer.request(self._room)
 
@@ -201,6 +234,8 @@ class JetStreamReader:
             await consumer.close()
 
     async def _receive(self, message: Message, pending: int) -> None:
+        if self._owed is not None and message.sequence <= self._owed.until:
+            self._owed.count -= 1
         self._buffer.append(message)
         self._buffered += len(message.payload)
         self._next = message.sequence + 1

@@ -6,6 +6,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from tidemill.deploy.embedded.ports import free_port, is_free
+from tidemill.streams.durable import sync
 
 FILE = "servers.json"
 
@@ -58,7 +59,9 @@ def settle(data_dir: Path, fixed: Ports) -> Addresses:
     addresses = Addresses(nats_name=name, **ports)
     fresh = data_dir / f".{FILE}.new"
     fresh.write_text(addresses.model_dump_json(indent=2) + "\n")
+    sync(fresh)
     fresh.rename(data_dir / FILE)
+    sync(data_dir)
     return addresses
 
 

@@ -15,6 +15,7 @@ from tidemill.deploy.supervisor.account import account_for
 from tidemill.deploy.supervisor.child import Account, Child
 from tidemill.deploy.supervisor.running import command
 from tidemill.schemas.errors import Unavailable
+from tidemill.streams.durable import sync
 
 DATABASE, OWNER, READER = "tidemill", "tidemill", "tidemill_reader"
 SETUP_TIMEOUT_S = 60.0
@@ -86,7 +87,9 @@ class PostgresServer:
         if (account := self._account()) is not None:
             os.chown(fresh, account.uid, account.gid)
         self._initialise(fresh)
+        sync(fresh)
         fresh.rename(self.data)
+        sync(self.directory)
 
     def _initialise(self, fresh: Path) -> None:
         self._run(
@@ -102,6 +105,7 @@ class PostgresServer:
         self._run(*single, "postgres", sql=roles)
         self._run(*single, DATABASE, sql=(here / "postgres.sql").read_text())
         (fresh / "pg_hba.conf").write_text(HOST_BASED_AUTHENTICATION)
+        sync(fresh / "pg_hba.conf")  # without it, after a loss of power, it never starts again
 
     def _run(self, name: str, *arguments: str, sql: str = "") -> None:
         """Run one of Postgres' programs as its user.

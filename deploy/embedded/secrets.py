@@ -5,6 +5,8 @@ import secrets
 from contextlib import suppress
 from pathlib import Path
 
+from tidemill.streams.durable import sync
+
 
 def secret(directory: Path, name: str) -> str:
     """The password kept in `directory/name`; the first call makes it (256 bits, URL-safe).
@@ -19,6 +21,7 @@ def secret(directory: Path, name: str) -> str:
         with suppress(FileExistsError):
             os.link(fresh, path)
         fresh.unlink()
+        sync(directory)  # a database that is made with it must not outlive it
     return path.read_text()
 
 

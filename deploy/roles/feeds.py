@@ -12,6 +12,7 @@ from tidemill.streams.feeds.live import Endpoints
 from tidemill.streams.feeds.registry import venue_of
 from tidemill.streams.feeds.role import Feed, Subscription
 from tidemill.streams.log import Log
+from tidemill.streams.proof import prove
 
 
 async def run(settings: Settings, names: Sequence[str] = ()) -> None:
@@ -21,12 +22,11 @@ async def run(settings: Settings, names: Sequence[str] = ()) -> None:
     """
     settings.require("nats_engine", "feeds")
     feeds = chosen(settings.feeds, names)
-    async with (
-        streams(settings.nats_engine, "feeds", settings.archive) as opened,
-        asyncio.TaskGroup() as group,
-    ):
-        for venue, subscriptions in feeds.items():
-            group.create_task(_feed(settings, opened.log, venue, subscriptions))
+    async with streams(settings.nats_engine, "feeds", settings.archive) as opened:
+        await prove(opened.log, opened.out)
+        async with asyncio.TaskGroup() as group:
+            for venue, subscriptions in feeds.items():
+                group.create_task(_feed(settings, opened.log, venue, subscriptions))
 
 
 def chosen(feeds: Sequence[FeedSettings], names: Sequence[str]) -> dict[str, list[Subscription]]:

@@ -12,6 +12,7 @@ from tidemill.streams import crash_points
 from tidemill.streams.appender import Appender
 from tidemill.streams.feeds.live import ReceiveClock
 from tidemill.streams.log import Log
+from tidemill.streams.proof import prove
 
 INSTRUMENTS = 8
 ROUND_S = 0.02
@@ -25,6 +26,7 @@ async def run(settings: Settings, rate: int) -> None:
     """
     settings.require("nats_engine")
     async with streams(settings.nats_engine, "load", settings.archive) as opened:
+        await prove(opened.log, opened.out)
         now = ReceiveClock()
         appender = Appender(opened.log, "md.*.LOAD.*.*")
         load = Load(INSTRUMENTS, rate)

@@ -13,6 +13,7 @@ from tidemill.projections.registry import TABLES, VERSIONS
 from tidemill.projections.versions_kept import CONNECTIONS_PER_NAME, Kept
 from tidemill.streams.log import Log
 from tidemill.streams.moments import Recent
+from tidemill.streams.proof import prove
 
 TELL_S = 1.0
 
@@ -29,6 +30,7 @@ async def run(settings: Settings, names: Sequence[str] = ()) -> None:
         streams(settings.nats_engine, "projections", settings.archive) as opened,
         asyncpg.create_pool(settings.postgres, min_size=1, max_size=connections) as pool,
     ):
+        await prove(opened.log, opened.out)
         clickhouse = ClickHouse(settings.clickhouse)
         telling = asyncio.create_task(_tell_lag(opened.log))
         try:

@@ -3,6 +3,7 @@
 from tidemill.deploy.roles.connections import streams
 from tidemill.deploy.settings import Settings
 from tidemill.streams.feeds.live import ReceiveClock
+from tidemill.streams.proof import prove
 from tidemill.streams.time_writer import TimeWriter
 
 
@@ -10,4 +11,5 @@ async def run(settings: Settings) -> None:
     """Write or stand by until cancelled."""
     settings.require("nats_engine")
     async with streams(settings.nats_engine, "time", settings.archive) as opened:
+        await prove(opened.log, opened.out)
         await TimeWriter(opened.log, ReceiveClock()).run()

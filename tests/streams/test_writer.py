@@ -10,7 +10,7 @@ import pytest
 from tests.contracts.logs import jetstream, memory
 from tests.servers import RunningNats
 from tidemill.schemas import frame, kinds
-from tidemill.schemas.errors import Fenced, Unavailable, Unreadable
+from tidemill.schemas.errors import Fenced, Regressed, Unavailable, Unreadable
 from tidemill.schemas.kinds.time import TIME
 from tidemill.streams.appender import Appender
 from tidemill.streams.log import Fence, Log, Message
@@ -314,3 +314,26 @@ class LateLog(MemoryLog):
             self.late += 1
             await super().append(*held)
         return await super().append(messages, fence)
+
+
+async def test_an_owner_whose_confirmed_message_is_gone_says_so_and_appends_nothing():
+    """It tried the same again for ever, under a fence that could never hold."""
+    before, after = memory(), memory()
+    appender = Appender(before, OWN)
+    await before.append([("time", b"1")], None)
+    await appender.append([(SUBJECT, b"1")])
+    await after.append([("time", b"1")], None)
+    appender._log = after  # what a server is after it lost the end of its files
+    with pytest.raises(Regressed, match="ended at 2"):
+        await asyncio.wait_for(appender.append([(SUBJECT, b"2")]), 5)
+    assert (await after.identity()).last == 1
+
+
+async def test_an_owner_whose_message_was_purged_is_not_told_that_the_log_is_shorter():
+    log = memory()
+    appender = Appender(log, OWN)
+    await appender.append([(SUBJECT, b"1")])
+    await log.append([("time", b"1")], None)
+    await log.purge(1)
+    with pytest.raises(TimeoutError):  # such a log is to be read with its archive
+        await asyncio.wait_for(appender.append([(SUBJECT, b"2")]), 0.2)
