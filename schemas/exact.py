@@ -181,7 +181,7 @@ _Decimals = types.Array(types.int8, 1, "C", readonly=True)
 
 
 @njit(types.int64(_Bytes, _Decimals, types.Array(types.int64, 1, "C")), cache=True)
-def _parse(text: NDArray[np.uint8], decimals: NDArray[np.int8], out: NDArray[np.int64]) -> int:
+def parse_plain(text: NDArray[np.uint8], decimals: NDArray[np.int8], out: NDArray[np.int64]) -> int:
     """Parse numbers that each end in a comma; return how many, or -1 for one to read slowly.
 
     Taken are ``-?digits[.digits]`` with at most ``decimals`` after the point and 18 digits in all;
@@ -229,7 +229,7 @@ def mantissas_of(texts: Sequence[str], exponent: int | NDArray[np.int8]) -> NDAr
     exponents = np.atleast_1d(np.asarray(exponent, np.int8))
     if len(texts) and exponents.min() >= -18 and exponents.max() <= 0:
         joined = np.frombuffer((",".join(texts) + ",").encode(), np.uint8)
-        if _parse(joined, -exponents, out) == len(texts):
+        if parse_plain(joined, -exponents, out) == len(texts):
             return out
     each = np.broadcast_to(exponents, len(texts)).tolist()
     for index, (text, at) in enumerate(zip(texts, each, strict=True)):

@@ -148,17 +148,17 @@ def encode(
     for exponent in (price_exponent, quantity_exponent):
         if not EXPONENT_MIN <= exponent <= EXPONENT_MAX:
             raise ValueError(f"exponent {exponent} is not in {EXPONENT_MIN}..{EXPONENT_MAX}")
-    message = bytearray(PREFIX_BYTES + records.nbytes)
-    _PREFIX.pack_into(
-        message, 0, _ROOT.size, kind.template_id, SCHEMA_ID, kind.version,
-        sequence, price_exponent, quantity_exponent, flags, 0,
-        kind.dtype.itemsize, len(records),
+    size = PREFIX_BYTES + records.nbytes
+    if size > FRAME_BYTES_MAX:
+        raise ValueError(f"a frame is at most {FRAME_BYTES_MAX} bytes, not {size}")
+    head = (
+        _ROOT.size, kind.template_id, SCHEMA_ID, kind.version,
+        sequence, price_exponent, quantity_exponent, flags,
     )  # fmt: skip
-    if len(message) > FRAME_BYTES_MAX:
-        raise ValueError(f"a frame is at most {FRAME_BYTES_MAX} bytes, not {len(message)}")
-    message[PREFIX_BYTES:] = records.tobytes()
-    struct.pack_into("<I", message, _CRC_AT, crc32c(message))
-    return bytes(message)
+    group = kind.dtype.itemsize, len(records)
+    blocks = records.tobytes()
+    crc = crc32c(blocks, crc32c(_PREFIX.pack(*head, 0, *group)))
+    return _PREFIX.pack(*head, crc, *group) + blocks
 
 
 def decode(payload: bytes, kinds: dict[int, Kind]) -> Frame:

@@ -51,6 +51,7 @@ Our symbols: BTCUSDT-PERP for BTCUSDT, BTCUSDT_260327 as it is.
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
+from tidemill.schemas.book import BUY, SELL
 from tidemill.schemas.enums import RecordFlag
 from tidemill.schemas.errors import Unreadable
 from tidemill.schemas.events.instrument import InstrumentDefined
@@ -64,7 +65,7 @@ from tidemill.streams.feeds.binance import (
     plain,
     taker,
 )
-from tidemill.streams.feeds.columns import BUY, SELL, Columns
+from tidemill.streams.feeds.columns import Columns
 from tidemill.streams.feeds.feed import Channel, Endpoints, Limits, Overlap, Poll, Proof, Socket
 
 PERPETUAL_SUFFIX = "-PERP"

@@ -10,8 +10,9 @@ import orjson
 from tidemill.schemas.enums import AggressorSide, OrderSide, RecordFlag
 from tidemill.schemas.errors import Unreadable
 from tidemill.streams.feeds.bybit_instruments import definition, symbol_of
-from tidemill.streams.feeds.columns import FUNDING_EXPONENT, WRONG, Columns
+from tidemill.streams.feeds.columns import WRONG, Columns
 from tidemill.streams.feeds.feed import Instrument, Malformed
+from tidemill.streams.feeds.rare_columns import FUNDING_EXPONENT
 from tidemill.streams.feeds.rounding import rounded
 
 TAKERS = {"Buy": int(AggressorSide.BUYER), "Sell": int(AggressorSide.SELLER)}

@@ -115,6 +115,7 @@ class Instrument:
     def define(self, definition: InstrumentDefined) -> None:
         """Take a new definition: exponents may change, the pair may not."""
         self.definition = definition
+        self._subjects: dict[str, str] = {}
         self.symbol = definition.symbol
         self.raw = definition.raw
         self.exponents = (definition.price_exponent, definition.quantity_exponent)
@@ -122,7 +123,11 @@ class Instrument:
 
     def subject(self, kind: str) -> str:
         """Return ``md.<kind>.<VENUE>.<SYMBOL>.<pp>``."""
-        return subjects.md(kind, self.definition.venue, self.symbol, self.partition)
+        known = self._subjects.get(kind)
+        if known is None:
+            known = subjects.md(kind, self.definition.venue, self.symbol, self.partition)
+            self._subjects[kind] = known
+        return known
 
 
 class Instruments:
@@ -144,6 +149,15 @@ class Instruments:
         self.fresh: list[InstrumentDefined] = []
         self._infer = infer
         self._wanted = wanted
+        self._exponents: NDArray[np.int8] | None = None
+
+    @property
+    def exponents(self) -> NDArray[np.int8]:
+        """Exponents (I, 2) of the prices and quantities of every instrument, by index."""
+        if self._exponents is None:
+            each = [instrument.exponents for instrument in self.by_index]
+            self._exponents = np.array(each, np.int8).reshape(-1, 2)
+        return self._exponents
 
     def knows(self, symbol: str) -> bool:
         """Whether `symbol` is defined."""
@@ -171,6 +185,7 @@ class Instruments:
             known.define(definition)
         self.by_raw[known.raw] = known
         self.fresh.append(definition)
+        self._exponents = None
 
     def of(self, raw: str) -> Instrument:
         """Return the instrument that the venue calls `raw`; infer it where that is allowed.

@@ -8,9 +8,10 @@ import orjson
 
 from tidemill.schemas.enums import AggressorSide, OrderSide, RecordFlag
 from tidemill.schemas.errors import Unreadable
-from tidemill.streams.feeds.columns import FUNDING_EXPONENT, WRONG, Columns
+from tidemill.streams.feeds.columns import WRONG, Columns
 from tidemill.streams.feeds.feed import UNCHAINED, Instrument, Malformed
 from tidemill.streams.feeds.okx_instruments import defined, product_of
+from tidemill.streams.feeds.rare_columns import FUNDING_EXPONENT
 from tidemill.streams.feeds.rounding import rounded
 
 TAKERS = {"buy": int(AggressorSide.BUYER), "sell": int(AggressorSide.SELLER)}
