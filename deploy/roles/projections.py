@@ -16,6 +16,10 @@ from tidemill.streams.moments import Recent
 from tidemill.streams.proof import prove
 
 TELL_S = 1.0
+COMMAND_S = 15.0
+"""A connection that answers nothing for so long is given up: it may be half open."""
+IDLE_IN_TRANSACTION_MS = 10_000
+"""And Postgres gives up a transaction of which it hears no more: a successor waits for its row."""
 
 
 async def run(settings: Settings, names: Sequence[str] = ()) -> None:
@@ -28,7 +32,13 @@ async def run(settings: Settings, names: Sequence[str] = ()) -> None:
     connections = CONNECTIONS_PER_NAME * len(tables) + 2
     async with (
         streams(settings.nats_engine, "projections", settings.archive) as opened,
-        asyncpg.create_pool(settings.postgres, min_size=1, max_size=connections) as pool,
+        asyncpg.create_pool(
+            settings.postgres,
+            min_size=1,
+            max_size=connections,
+            command_timeout=COMMAND_S,
+            server_settings={"idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_MS)},
+        ) as pool,
     ):
         await prove(opened.log, opened.out)
         clickhouse = ClickHouse(settings.clickhouse)

@@ -17,6 +17,8 @@ _PASSING = (
     asyncpg.TooManyConnectionsError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
+    # A process that stood still in the middle of a transaction: Postgres has given it up.
+    asyncpg.IdleInTransactionSessionTimeoutError,
     asyncpg.DiskFullError,
     asyncpg.OutOfMemoryError,
     asyncpg.DeadlockDetectedError,

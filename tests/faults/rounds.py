@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 
+from tidemill.deploy.embedded.servers import servers_on
 from tidemill.projections.registry import TABLES
 from tidemill.tests.faults.apart.registry import APART
 from tidemill.tests.faults.kinds.registry import KINDS
-from tidemill.tests.faults.stage import STEADY_S, Stage
+from tidemill.tests.faults.stage import CONFIRMED, HISTORY, STEADY_S, Stage
 from tidemill.tests.faults.tally import Round, Tally
 
 VERIFY_S = 1_800.0
@@ -109,4 +110,24 @@ async def concluded(stage: Stage, tally: Tally) -> bool:
         f"{'every table is equal to what LOG gives again' if equal else found},"
         f" {len(tables)} tables, {rows:,} rows"
     )
-    return equal and bool(told["ok"])
+    return equal and bool(told["ok"]) and await checked(stage, tally)
+
+
+async def checked(stage: Stage, tally: Tally) -> bool:
+    """Have the checker, which shares no code with the engine, decide every invariant."""
+    argv = [sys.executable, "-m", "tidemill.tests.faults.checker", "--json"]
+    argv += ["--data-dir", str(stage.engine.data_dir)]
+    argv += ["--confirmed", str(stage.directory / CONFIRMED)]
+    argv += ["--history", str(stage.directory / HISTORY)]
+    async with servers_on(stage.engine.data_dir):
+        process = await asyncio.create_subprocess_exec(
+            *argv, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        )
+        out, text = await asyncio.wait_for(process.communicate(), VERIFY_S)
+    print(text.decode(errors="replace"), file=sys.stderr)
+    held = process.returncode == 0
+    told = (
+        "none of I1 to I13 is broken" if held else f"broken:\n\n```\n{text.decode()[-4_000:]}\n```"
+    )
+    tally.ends["the independent checker"] = told
+    return held and bool(out)

@@ -14,11 +14,14 @@ from pathlib import Path
 from tidemill.deploy.embedded.addresses import remembered
 from tidemill.deploy.supervisor import leftovers
 from tidemill.schemas.errors import Unavailable
+from tidemill.tests.faults.checker.recorder import recording
 from tidemill.tests.faults.engine import Engine
 from tidemill.tests.faults.observer import Mark, Observer, observer_on
 from tidemill.tests.faults.proxy import Proxy
 from tidemill.tests.faults.witness import Witness
 
+CONFIRMED, HISTORY = "confirmed.jsonl", "checkpoints.jsonl"
+"""What was seen committed, and every checkpoint: written from outside, for the checker."""
 PROXIED = ("nats", "postgres", "clickhouse")
 START_S = 280.0
 """The first start compiles kernels where none are cached."""
@@ -120,10 +123,12 @@ async def staged(directory: Path, rate: int) -> AsyncIterator[Stage]:
         stack.callback(watching.cancel)
         await engine.start(START_S)
         observer = await stack.enter_async_context(observer_on(engine.data_dir))
-        witness = Witness(observer)
+        witness = Witness(observer, directory / CONFIRMED)
         stage = Stage(engine, observer, witness, proxies, directory)
         stack.callback(stage.end_others)
         await stage.flows(START_S)
+        history = recording(observer.urls.nats_engine, directory / HISTORY)
+        await stack.enter_async_context(history)
         await stack.enter_async_context(witness.listening())
         yield stage
 

@@ -10,8 +10,11 @@ import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
+import orjson
 from crc32c import crc32c
 
 from tidemill.projections.registry import TABLES
@@ -43,10 +46,13 @@ class Found:
 
 
 class Witness:
-    """Remembers what is committed from `listening` on; `look` holds it against LOG and tables."""
+    """Remembers what is committed from `listening` on; `look` holds it against LOG and tables.
 
-    def __init__(self, observer: Observer) -> None:
-        self._observer = observer
+    `path` also gets it, a JSON line each of subject, SHA-256 and sequence, for who asks later.
+    """
+
+    def __init__(self, observer: Observer, path: Path | None = None) -> None:
+        self._observer, self._path = observer, path
         self._seen: dict[int, int] = {}
         self._looked = 0
         self._ids: dict[str, int] = {}
@@ -76,8 +82,12 @@ class Witness:
 
     async def _listen(self, live: LiveQueue) -> None:
         while True:
-            for message in await live.pull(1_000, 1.0):
+            messages = await live.pull(1_000, 1.0)
+            for message in messages:
                 self._seen[message.sequence] = crc32c(message.payload)
+            if self._path is not None:
+                with self._path.open("ab") as file:
+                    file.writelines(map(_line, messages))
 
     async def look(self) -> Found:
         """Hold what came since the last look against LOG and the tables. Raises Unavailable."""
@@ -175,3 +185,12 @@ class Witness:
         twice = {table: int(count) for table, count in await self._observer.query(asked) if count}
         why += [f"{count} rows of {table} are there twice" for table, count in twice.items()]
         return sum(twice.values())
+
+
+def _line(message: Message) -> bytes:
+    line = {
+        "subject": message.subject,
+        "sha256": sha256(message.payload).hexdigest(),
+        "sequence": message.sequence,
+    }
+    return orjson.dumps(line) + b"\n"

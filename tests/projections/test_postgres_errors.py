@@ -14,6 +14,8 @@ from tidemill.schemas.errors import Unavailable
         asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation"),
         asyncpg.CannotConnectNowError("the database system is starting up"),
         asyncpg.InterfaceError("connection has been released back to the pool"),
+        # Of a process that stood still in the middle of a transaction.
+        asyncpg.IdleInTransactionSessionTimeoutError("terminating connection due to timeout"),
         # A query that began as the server was killed: found by killing it under load.
         asyncpg.InternalClientError("cannot switch to state 15; another operation (2) is in"),
     ],

@@ -129,7 +129,8 @@ async def appended(stage: Stage, random: Random) -> Struck:
     later.append(await writer.trades(2))
     await stage.flows()
     assert await _letters(stage, writer.partition, start) == expected
-    sql = f"SELECT _r, count() FROM trades__v1 WHERE symbol = '{writer.symbol}' GROUP BY _r"
+    table = (await stage.observer.tables())["trades"].table
+    sql = f"SELECT _r, count() FROM {table} WHERE symbol = '{writer.symbol}' GROUP BY _r"
     rows = {int(r): int(count) for r, count in await stage.observer.query(sql)}
     assert rows == dict(zip((first, *later), (5, 4, 6, 2), strict=True)), (kind, rows)
     told = f"{sum(expected.values())} dead letters, each once; {', '.join(parking)} parked it"

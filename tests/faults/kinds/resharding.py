@@ -29,7 +29,9 @@ async def moved(stage: Stage, random: Random) -> Struck:
         for _ in range(moves):
             counts.append(random.choice(SHARDS))
             jobs = _layout(stage.observer.urls, stage, counts[-1])
-            running += [started(job, random.randrange(1 << 32)) for job in jobs]
+            for job in jobs:  # on a thread: the first one loads what all are forked from
+                seed = random.randrange(1 << 32)
+                running.append(await asyncio.to_thread(started, job, seed))
             await asyncio.sleep(EVERY_S)
         await stage.flows()
         ts = time.time_ns()
