@@ -146,6 +146,20 @@ def tail(
     run(command.tail(subject, last, count, data_dir))
 
 
+@app.command()
+def why(
+    event: Annotated[str, typer.Argument(help="bars:123456,0,7 (_r,_i,_n), OUT:99 or LOG:99.")],
+    frames: Annotated[int, typer.Option(min=2, help="Frames listed of one input.")] = 20,
+    data_dir: DataDir = DATA_DIR,
+    json: Json = False,
+) -> None:
+    """Say why a row or event is as it is: what made it, of what, down to the raw frames."""
+    from tidemill.deploy.commands import why as command
+    from tidemill.deploy.commands.output import run
+
+    run(command.why(event, frames, data_dir, json))
+
+
 @app.command("hash")
 def hash_(
     tables: Annotated[list[str] | None, typer.Argument(help="Names, or as bars__v2.")] = None,

@@ -1,6 +1,6 @@
 """What a rebuild needs besides the stores: the engine that derives its tables' rows."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from tidemill.processors.catalog import PROCESSORS
 from tidemill.processors.processor import Processor
@@ -16,7 +16,12 @@ GRAPH = "rebuild"
 
 def processors_of(tables: Sequence[Table]) -> list[Processor]:
     """Return the processors that derive the rows of `tables`, and those that these read."""
-    names = {table.emitted_by for table in tables if table.emitted_by}
+    return with_upstream(table.emitted_by for table in tables if table.emitted_by)
+
+
+def with_upstream(processors: Iterable[str]) -> list[Processor]:
+    """Return the processors of these names, and those whose outputs they read."""
+    names = set(processors)
     emitter = {kind: one for one in PROCESSORS for kind in one.emits if kind != "dead_letter"}
     while True:
         reads = {kind for one in PROCESSORS if one.name in names for kind in one.reads}
