@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 
+import numpy as np
 import pytest
 
+from tidemill.deploy.load import Load
 from tidemill.schemas import events, frame
 from tidemill.schemas.events.instrument import InstrumentDefined
 from tidemill.schemas.identifiers import ALL, partition
@@ -13,6 +15,7 @@ from tidemill.schemas.kinds import KINDS
 from tidemill.streams import subjects
 from tidemill.streams.memory import MemoryLog
 from tidemill.tests.faults.checker.appended import decoded
+from tidemill.tests.faults.checker.bars import INTERVALS_S, InstrumentBars
 from tidemill.tests.faults.checker.checkpoints import progress_of
 from tidemill.tests.faults.checker.messages import Message
 from tidemill.tests.faults.checker.recomputed import Recomputed, compare
@@ -22,7 +25,7 @@ from tidemill.tests.flow.logs import append, out_in_memory
 from tidemill.tests.flow.sources import Facts
 from tidemill.tests.flow.test_derived_markets import Markets, run
 from tidemill.tests.processors.oracle_logs import BadDay
-from tidemill.tests.processors.runs import Log
+from tidemill.tests.processors.runs import SECOND, Log
 
 
 def bad_day(seed: int, facts: int) -> Facts:
@@ -110,3 +113,34 @@ async def test_bad_days_of_the_engine_are_those_computed_again(seed: int, tmp_pa
     assert verdicts.ok, verdicts.text()
     assert verdicts.of["I3"].checked > 50
     assert verdicts.of["I10"].checked > 0
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_what_cannot_be_read_gets_the_same_dead_letters(seed: int, tmp_path: Path) -> None:
+    """And parks what the engine parks: the rest is the same, too."""
+    log, out = await run_in_memory(poisoned(bad_day(seed, 60), seed))
+    verdicts = judged(log, out, tmp_path)
+    assert verdicts.ok, verdicts.text()
+    assert verdicts.of["I10"].checked > 2
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_bars_by_numpy_are_those_made_trade_by_trade(seed: int) -> None:
+    """Dense trades over a midnight, ids in order but for a hole, as a load makes them."""
+    load = Load(1, 1, per_frame=500, seed=seed)
+    load.ts -= 3_600 * SECOND
+    made = [InstrumentBars(), InstrumentBars()]
+    for at in range(16):
+        (records,) = load.records(500)
+        if at % 7 == 3:
+            records = np.delete(records, slice(300, 302))
+        for one, fast in zip(made, (True, False), strict=True):
+            one.trades(records, fast)
+            if at % 5 == 0:
+                one.status(load.ts, int(at % 10 == 0), load.ts, of_feed=True)
+            if at % 7 == 4:
+                lost = one.missing
+                assert lost is not None
+                one.declared(load.ts - SECOND, load.ts, (lost[0], lost[1] - 1))
+    assert made[0].emitted == made[1].emitted
+    assert {row["interval_s"] for _, _, row in made[0].emitted} == set(INTERVALS_S)

@@ -9,11 +9,8 @@ from typing import Any
 from crc32c import crc32c
 
 from tidemill.tests.faults.checker.appended import Identity
-from tidemill.tests.faults.checker.messages import ALL, GLOBAL, READS, Message, parse
+from tidemill.tests.faults.checker.messages import Message, parse
 from tidemill.tests.faults.checker.verdicts import Verdicts
-
-PLACES = [(name, p) for name in READS for p in ((ALL,) if name in GLOBAL else range(ALL + 1))]
-"""(processor, partition) of everything that is derived."""
 
 
 @dataclass
@@ -26,18 +23,17 @@ class Progress:
     done: dict[tuple[str, int], int] = field(default_factory=dict)
     within: dict[tuple[str, int], tuple[int, tuple[str, int, int]]] = field(default_factory=dict)
 
+    def of(self, processor: str, partition: int) -> int:
+        """Up to which root all of it is in OUT."""
+        return self.done.get((processor, partition), 0)
+
     def covers(self, processor: str, partition: int, at: tuple[int, int, int], name: str) -> bool:
         """Whether an output, of position (r, i, n) on subject `name`, is to be in OUT."""
         key = (processor, partition)
-        if at[0] <= self.done.get(key, 0):
+        if at[0] <= self.of(*key):
             return True
         root, last = self.within.get(key, (0, ("", 0, 0)))
         return at[0] == root and (name, *at[1:]) <= last
-
-    @property
-    def least(self) -> int:
-        """Up to which root everything is done."""
-        return min(self.done.get(place, 0) for place in PLACES)
 
 
 def fields_of(message: Message) -> dict[str, Any]:

@@ -1,6 +1,8 @@
 """I6: every write held the position that it claimed, so nobody wrote after another took over."""
 
-from tidemill.tests.faults.checker.messages import Message, matcher
+import json
+
+from tidemill.tests.faults.checker.messages import Message, matcher, parse, processor_of
 from tidemill.tests.faults.checker.verdicts import Verdicts
 
 
@@ -9,8 +11,8 @@ class Fences:
 
     A writer that was replaced would have claimed an older position than the stream was at. What
     once was written under a fence is never written without. `first` is the stream's first sequence:
-    what was trimmed before it is not known. Of checkpoints the one before is gone, but nothing on
-    their subject may stand between.
+    what was trimmed before it is not known. Of checkpoints the one before is gone; but where
+    another owner committed between, outputs of its transaction stand there.
     """
 
     def __init__(self, stream: str, first: int, verdicts: Verdicts) -> None:
@@ -19,6 +21,7 @@ class Fences:
         self._patterns: dict[str, int] = {}
         self._matching: dict[str, list[str]] = {}
         self._batch = ""
+        self._outputs: dict[tuple[str, int], list[tuple[int, str]]] = {}
 
     def take(self, message: Message) -> None:
         """Follow one more message."""
@@ -30,6 +33,7 @@ class Fences:
             if fenced:
                 self._broken(message, f"a fence over {fenced[0]}", "none")
         self._batch = batch
+        self._note_output(message)
         self._newest[message.subject] = message.sequence
         for pattern in self._patterns_of(message.subject):
             self._patterns[pattern] = message.sequence
@@ -39,7 +43,7 @@ class Fences:
             self._learn(pattern)
         self._verdicts.held("I6")
         if message.subject.startswith("ckpt."):
-            newest = self._newest.get(message.subject, 0)  # only a stream that keeps all has one
+            newest = max(self._newest.get(message.subject, 0), self._before(message))
             if claimed >= message.sequence or claimed < newest:
                 self._broken(message, f"to follow {newest or 'an older one'}", f"claims {claimed}")
             return
@@ -47,6 +51,25 @@ class Fences:
         trimmed = not newest and claimed < self._first
         if claimed != newest and not trimmed:
             self._broken(message, f"{pattern} to be at {newest}", f"claims {claimed}")
+
+    def _note_output(self, message: Message) -> None:
+        """Keep the newest output of each processor and partition, of the last two batches."""
+        subject = parse(message.subject)
+        if self._stream == "OUT" and subject is not None and subject.root != "ckpt":
+            key = processor_of(message.subject)[0], subject.partition
+            known = self._outputs.setdefault(key, [])
+            if known and known[-1][1] == message.batch[0]:
+                known.pop()
+            self._outputs[key] = [*known[-1:], (message.sequence, message.batch[0])]
+
+    def _before(self, message: Message) -> int:
+        """The newest output of another transaction that a checkpoint's own speaks for."""
+        fields, own = json.loads(message.payload), message.batch[0]
+        outputs = [
+            self._outputs.get((name, fields["partition"]), []) for name in fields["processors"]
+        ]
+        others = [at for some in outputs for at, batch in some if not own or batch != own]
+        return max(others, default=0)
 
     def _learn(self, pattern: str) -> None:
         match = matcher(pattern)

@@ -119,6 +119,16 @@ def matcher(pattern: str) -> "re.Pattern[str]":
     return re.compile(r"\.".join(tokens))
 
 
+def processor_of(subject: str) -> tuple[str, int]:
+    """(processor, place of the kind in `n`) of what travels on a derived subject."""
+    known = parse(subject)
+    assert known is not None
+    if known.root == "dlq":
+        return known.spec, LETTER
+    _, processor, place = DERIVED[known.root]
+    return processor, place
+
+
 def partition_of(pair: str) -> int:
     """FNV-1a of 32 bits of a pair, modulo 64."""
     value = 0x811C9DC5

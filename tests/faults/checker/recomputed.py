@@ -9,10 +9,10 @@ from tidemill.tests.faults.checker.bars import Bars
 from tidemill.tests.faults.checker.books import Books
 from tidemill.tests.faults.checker.checkpoints import Progress
 from tidemill.tests.faults.checker.derivatives import Derivatives
-from tidemill.tests.faults.checker.messages import DERIVED, Message, parse
+from tidemill.tests.faults.checker.messages import DERIVED, Message, parse, processor_of
 from tidemill.tests.faults.checker.prices import PRICE, QUANTITY, Prices, Stale
 from tidemill.tests.faults.checker.sbe import KINDS, Frame
-from tidemill.tests.faults.checker.spool import Derived, processor_of
+from tidemill.tests.faults.checker.spool import Derived
 from tidemill.tests.faults.checker.verdicts import Verdicts
 from tidemill.tests.faults.checker.world import Letter, Made, World
 
@@ -150,7 +150,7 @@ def compare(
     for position, (kind, row) in rows.items():
         verdicts.held("I4")
         if not progress.covers(position[0], position[3] >> 24, position[1:], row.subject):
-            done = progress.done.get((position[0], position[3] >> 24), 0)
+            done = progress.of(position[0], position[3] >> 24)
             verdicts.broken("I4", where(position), f"none beyond {done}", kind)
         elif position not in expected:
             verdicts.broken("I3", where(position), "nothing", f"{kind} {row}")
@@ -172,9 +172,15 @@ def _compare_letters(
     progress: Progress,
     verdicts: Verdicts,
 ) -> None:
-    due = [o for o in letters if o.r <= progress.done.get((o.processor, o.partition), 0)]
-    there = Counter(letter for _, letter in found)
-    wanted = Counter(due)
+    there: Counter[Letter] = Counter()
+    wanted = Counter(o for o in letters if o.r <= progress.of(o.processor, o.partition))
+    for _, letter in found:
+        done = progress.of(letter.processor, letter.partition)
+        if letter.r <= done:
+            there[letter] += 1
+        else:
+            place = f"dead letter of {letter.processor} at ({letter.r}, {letter.i})"
+            verdicts.broken("I4", place, f"none beyond {done}", "one")
     verdicts.held("I10", len(wanted | there))
     for letter in sorted(wanted | there):
         if wanted[letter] != there[letter]:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tidemill.tests.faults.checker.messages import DERIVED, LETTER, Message, event_of, parse
+from tidemill.tests.faults.checker.messages import Message, event_of, parse
 from tidemill.tests.faults.checker.sbe import Records, UnreadableError, decode
 from tidemill.tests.faults.checker.verdicts import Verdicts
 
@@ -108,13 +108,3 @@ def _within(one: Derived, first: int, last: int) -> Iterator[Derived]:
     mask = (one.records["at_r"] >= first) & (one.records["at_r"] <= last)
     if mask.any():
         yield one._replace(records=one.records[mask])
-
-
-def processor_of(subject: str) -> tuple[str, int]:
-    """(processor, place of the kind in `n`) of what travels on a derived subject."""
-    known = parse(subject)
-    assert known is not None
-    if known.root == "dlq":
-        return known.spec, LETTER
-    _, processor, place = DERIVED[known.root]
-    return processor, place
