@@ -13,11 +13,13 @@ import numpy as np
 
 from tidemill.schemas import frame
 from tidemill.schemas.events import event
+from tidemill.schemas.identifiers import ALL
 from tidemill.schemas.kinds.quote import QUOTE
 from tidemill.schemas.kinds.status import STATUS
 from tidemill.schemas.run import join_records
 from tidemill.streams.feeds.feed import Batch
-from tidemill.streams.feeds.intake import Fact, Item
+from tidemill.streams.feeds.items import Fact, Item
+from tidemill.streams.subjects import parse
 
 CELL_NS = 5_000_000
 """Records received within one cell of this width share a frame."""
@@ -32,13 +34,9 @@ KIND_ORDER = ("trade", "liquidation", "book", "quote", "derivative", "venue_bar"
 
 
 class _Piece(NamedTuple):
-    """A part of an item, placed: by cell, then symbol, then order of arrival.
-
-    In a live flush by what was told of its instrument before, then by kind, symbol and arrival.
-    """
+    """A part of an item, placed: by cell, then symbol, then order of arrival."""
 
     cell: int
-    rank: int
     symbol: str
     order: int
     item: Item
@@ -55,14 +53,16 @@ def cut(items: Sequence[Item], sequence: int) -> Messages:
         cell = cells.get(symbol, 0)
         if isinstance(item, Fact):
             cell = cell if symbol != _FEED else item.ts // CELL_NS
-            pieces.append(_Piece(cell, 0, symbol, len(pieces), item, 0, 1))
+            pieces.append(_Piece(cell, symbol, len(pieces), item, 0, 1))
         elif item.kind is QUOTE:
             # No event tells of quotes: their cells are their own.
             _place(item, symbol, 0, pieces)
         else:
             cells[symbol] = _place(item, symbol, cell, pieces)
     pieces.sort(key=_position)
-    return [_message(piece, sequence + i) for i, piece in enumerate(pieces)]
+    return [
+        _message(piece.item, piece.start, piece.end, sequence + i) for i, piece in enumerate(pieces)
+    ]
 
 
 def cut_flush(items: Sequence[Item], sequence: int) -> Messages:
@@ -73,33 +73,38 @@ def cut_flush(items: Sequence[Item], sequence: int) -> Messages:
     would make more of them instead.
     """
     messages: Messages = []
-    start = 0
-    for at, item in enumerate(items, 1):
-        if at == len(items) or _symbol(item) == _FEED:
-            for piece in _by_kind(items[start:at]):
-                messages.append(_message(piece, sequence + len(messages)))
-            start = at
+    groups: _Groups = {}
+    told: dict[str, int] = {}
+    for item in items:
+        symbol = _symbol(item)
+        rank = 0 if isinstance(item, Fact) else _RANKS.get(item.kind.name, 0)
+        if symbol == _FEED:
+            _append(groups, sequence, messages)
+            _append({(0, 0, symbol): [item]}, sequence, messages)
+            groups, told = {}, {}
+            continue
+        if not rank:
+            told[symbol] = told.get(symbol, 0) + 1
+        groups.setdefault((told.get(symbol, 0), rank, symbol), []).append(item)
+    _append(groups, sequence, messages)
     return messages
 
 
-def _by_kind(items: Sequence[Item]) -> list[_Piece]:
-    """Place items of which only the last may concern the whole feed."""
-    pieces: list[_Piece] = []
-    told: dict[str, int] = {}
-    for item in _joined(items) if len(items) > 1 else items:
-        symbol = _symbol(item)
-        rank = 0
-        if isinstance(item, Fact) or item.kind is STATUS:
-            told[symbol] = told.get(symbol, 0) + 1
-        else:
-            rank = KIND_ORDER.index(item.kind.name) + 1
-        cell = len(items) if symbol == _FEED else told.get(symbol, 0)
-        count, limit = (1, 1) if isinstance(item, Fact) else (len(item.records), _limit(item))
-        for at in range(0, count, limit):
-            end = min(at + limit, count)
-            pieces.append(_Piece(cell, rank, symbol, len(pieces), item, at, end))
-    pieces.sort(key=_position)
-    return pieces
+_Groups = dict[tuple[int, int, str], list[Item]]
+"""Items by what was told of their instrument before them, the rank of their kind, its symbol."""
+_RANKS = {name: rank for rank, name in enumerate(KIND_ORDER, 1)}
+"""Of kinds; what tells something (events, statuses) has none."""
+
+
+def _append(groups: _Groups, sequence: int, messages: Messages) -> None:
+    """Append the messages of `groups` in their order."""
+    for key in sorted(groups):
+        items = groups[key]
+        for item in _joined(items) if len(items) > 1 else items:
+            count, limit = (1, 1) if isinstance(item, Fact) else (len(item.records), _limit(item))
+            for at in range(0, count, limit):
+                end = min(at + limit, count)
+                messages.append(_message(item, at, end, sequence + len(messages)))
 
 
 _FEED = "~"
@@ -107,8 +112,8 @@ _FEED = "~"
 
 
 def _symbol(item: Item) -> str:
-    tokens = item.subject.split(".", 4)
-    return _FEED if tokens[4] == "all" else tokens[3]
+    subject = parse(item.subject)
+    return _FEED if subject.partition == ALL else subject.symbol
 
 
 def _joined(items: Sequence[Item]) -> list[Item]:
@@ -138,18 +143,17 @@ def _joined(items: Sequence[Item]) -> list[Item]:
     return joined
 
 
-def _message(piece: _Piece, sequence: int) -> tuple[str, bytes]:
-    item = piece.item
+def _message(item: Item, start: int, end: int, sequence: int) -> tuple[str, bytes]:
     if isinstance(item, Fact):
         numbered = item.event.model_copy(update={"sequence": sequence})
         return item.subject, event.encode(numbered)
-    records = item.records[piece.start : piece.end]
+    records = item.records[start:end]
     exponents = item.price_exponent, item.quantity_exponent
     return item.subject, frame.encode(item.kind, records, sequence, *exponents)
 
 
-def _position(piece: _Piece) -> tuple[int, int, str, int]:
-    return piece[:4]
+def _position(piece: _Piece) -> tuple[int, str, int]:
+    return piece[:3]
 
 
 def _limit(batch: Batch) -> int:
@@ -174,5 +178,5 @@ def _place(batch: Batch, symbol: str, cell: int, pieces: list[_Piece]) -> int:
     for start, end in pairwise(edges):
         place = first if cells is None else int(cells[start])
         for at in range(start, end, limit):
-            pieces.append(_Piece(place, 0, symbol, len(pieces), batch, at, min(at + limit, end)))
+            pieces.append(_Piece(place, symbol, len(pieces), batch, at, min(at + limit, end)))
     return last
