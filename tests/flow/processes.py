@@ -1,13 +1,7 @@
-"""Processes that a test kills: shards of a graph and replays, forked from one that is loaded.
-
-`python -m tidemill.deploy.cli` needs seconds to load; a fork of a process that has everything
-needs none, and is a process like any other: its memory, sockets and files are its own, and
-`kill -9` is what it is.
-"""
+"""Processes that a test kills: shards of a graph and replays, forked from one that is loaded."""
 
 import asyncio
 import logging
-import multiprocessing
 import sys
 from collections.abc import Coroutine
 from dataclasses import dataclass
@@ -23,14 +17,14 @@ from tidemill.deploy.settings import GraphLayout
 from tidemill.schemas.errors import Fenced, Unavailable
 from tidemill.streams.runtime.shard import Limits, Shard, shard_of
 from tidemill.tests.flow.delays import DelayedLog
+from tidemill.tests.forked import forked, load
 
 AWAY, FENCED = 3, 4
 """Exit statuses after which a supervisor starts a process again."""
 SNAPSHOT_NS = 8_000_000_000
 """Log time between snapshots: some are always being written."""
 
-CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["__main__", __name__, "tidemill.tests.flow.loaded"])
+load(__name__, "tidemill.tests.flow.loaded")
 
 
 @dataclass(frozen=True)
@@ -82,9 +76,7 @@ class FillJob:
 
 def started(job: ShardJob | FillJob, seed: int) -> ForkServerProcess:
     """Start a job in a process of its own."""
-    process = CONTEXT.Process(target=_main, args=(job, seed), daemon=True)
-    process.start()
-    return process
+    return forked(_main, job, seed)
 
 
 def _main(job: ShardJob | FillJob, seed: int) -> None:

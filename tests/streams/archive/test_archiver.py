@@ -1,10 +1,9 @@
 """The archiver: what it seals is what LOG holds, whatever kills it and wherever."""
 
+import asyncio
 import json
 import os
 import signal
-import subprocess
-import sys
 from hashlib import sha256
 from pathlib import Path
 
@@ -21,11 +20,13 @@ from tidemill.streams.archive.facts import SEALED
 from tidemill.streams.archive.manifest import open_archive
 from tidemill.streams.archive.sealed_file import opened
 from tidemill.streams.archive.store import Store
-from tidemill.streams.crash_points import VARIABLE, Arming
+from tidemill.streams.crash_points import Arming
 from tidemill.streams.filters import Matcher
 from tidemill.streams.log import Log, Message
 from tidemill.streams.memory import Fault, MemoryLog
+from tidemill.tests.forked import forked
 from tidemill.tests.streams.archive import logs
+from tidemill.tests.streams.archive.sealing import seal
 
 ALL = Matcher((">",))
 SMALL = Limits(segment_messages_max=500)
@@ -220,27 +221,6 @@ async def test_where_there_is_no_rename_and_no_fsync_a_file_is_copied_when_it_is
     assert sorted(path.name for path in (tmp_path / "bucket/prefix").iterdir()) == store.names()
 
 
-PROGRAM = """
-import asyncio, json, sys
-from tidemill.streams.archive import segment
-from tidemill.streams.archive.archiver import Archiver, Limits
-from tidemill.streams.archive.store import Store
-from tidemill.streams.jetstream import JetStreamLog
-from tidemill.streams.jetstream_connection import connect
-
-segment.GROUP_BYTES = 2_000
-
-async def main(url, location, until):
-    connection = await connect(url)
-    log = await JetStreamLog.open(connection, "LOG")
-    archiver = Archiver(log, Store.at(location), Limits(segment_messages_max=200))
-    await archiver.seal(int(until))
-    await connection.close()
-
-asyncio.run(main(*sys.argv[1:]))
-"""
-
-
 @pytest.mark.integration
 @pytest.mark.parametrize("nth", [1, 2])
 @pytest.mark.parametrize("step", ["writing", "written", "renamed", "sealing", "sealed"])
@@ -260,10 +240,10 @@ async def test_killed_at_any_point_the_next_seals_everything_once(
     points.mkdir()
     (points / f"archive.seal.{step}.armed").write_text(Arming(nth=nth).model_dump_json())
     location = str(tmp_path / "archive")
-    argv = [sys.executable, "-c", PROGRAM, nats_url, location, "900"]
-    env = {**os.environ, VARIABLE: str(points)}
-    ended = [subprocess.run(argv, env=env, timeout=60).returncode for _ in range(2)]
-    assert ended == [-signal.SIGKILL, 0]
+    for ends in (-signal.SIGKILL, 0):
+        process = forked(seal, nats_url, location, 900, points)
+        await asyncio.to_thread(process.join, 60)
+        assert process.exitcode == ends
     assert json.loads((points / f"archive.seal.{step}.hit").read_bytes())["killed"]
     store = Store.at(location)
     archive, _ = await open_archive(log, store)
