@@ -215,14 +215,14 @@ async def test_a_reader_waits_for_what_is_appended_later(log: Log):
     reader = await log.read(1, ["time"])
     start = time.monotonic()
     assert await reader.pull(10, 1 << 20, 0.2) == []
-    assert 0.15 < time.monotonic() - start < 2
+    assert 0.15 < time.monotonic() - start < 8
     waiting = asyncio.create_task(reader.pull(10, 1 << 20, 10))
     await asyncio.sleep(0.05)
     await log.append(trades(1), None)
     await log.append([("time", b"now")], None)
     start = time.monotonic()
     assert await waiting == [Message(2, "time", b"now")]
-    assert time.monotonic() - start < 1
+    assert time.monotonic() - start < 5
     await reader.close()
 
 

@@ -113,5 +113,5 @@ async def test_it_stops_at_once_although_clients_stay(postgres: RunningPostgres)
     connection = await asyncpg.connect(postgres.dsn)
     started_s = time.monotonic()
     await postgres.stop()
-    assert time.monotonic() - started_s < 5
+    assert time.monotonic() - started_s < 9
     connection.terminate()

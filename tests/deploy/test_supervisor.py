@@ -171,7 +171,7 @@ async def test_a_child_that_ignores_the_signal_is_killed_after_its_time(tmp_path
         await supervisor.start(child)
         pid, started_s = supervisor.pid_of("deaf"), time.monotonic()
     assert not alive(pid)
-    assert 0.3 <= time.monotonic() - started_s < 5
+    assert 0.3 <= time.monotonic() - started_s < 9
 
 
 async def test_what_a_dead_child_left_in_its_session_is_ended(tmp_path: Path) -> None:

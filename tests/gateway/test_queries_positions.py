@@ -64,7 +64,7 @@ async def test_a_position_that_is_not_reached_in_time_is_503_with_a_code(
 ) -> None:
     began = time.monotonic()
     answer = await client.get("candles/BTCUSDT", **asked)
-    assert 0.4 < time.monotonic() - began < 3
+    assert 0.4 < time.monotonic() - began < 15
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, "TIMEOUT")
     assert answer.headers["retry-after"] == "1"
     assert "bars" in answer.json()["error"]["message"]
