@@ -1,10 +1,11 @@
 """Defects of the engine, each of which would break a promise: what the proof must notice."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from tidemill.tests.faults.defects.mutation import Mutation
-from tidemill.tests.faults.simulation.plan import Plan
+from tidemill.tests.faults.simulation.plan import Fault, Plan
 
 Chosen = Callable[[Plan], bool]
 
@@ -20,6 +21,8 @@ class Defect:
     breaks: str
     mutations: tuple[Mutation, ...]
     chosen: Chosen = lambda plan: True
+    shape: Mapping[str, Any] = field(default_factory=dict)
+    """What every plan is made to be, where it takes more than luck to notice."""
 
 
 def _sinks(plan: Plan) -> bool:
@@ -151,7 +154,7 @@ GRAPH = (
         f"{COMMITTER}._store",
         "found = await self._landed(checkpoints)",
         "found = {c.subject: await self._out.last(c.subject) for c in checkpoints}\n"
-        "                found = {s: m.sequence if m else 0 for s, m in found.items()}",
+        "            found = {s: m.sequence if m else 0 for s, m in found.items()}",
         _writes_fail,
     ),
     _one(
@@ -176,8 +179,8 @@ GRAPH = (
         (
             Mutation(
                 f"{SHARD}._advance",
-                "        if snapshot:\n            await self._settle()\n",
-                "        if snapshot:\n",
+                "    if snapshot:\n        await self._settle()\n",
+                "    if snapshot:\n",
             ),
             Mutation(
                 "streams.runtime.snapshot:Snapshots.newest",
@@ -185,7 +188,17 @@ GRAPH = (
                 "if True:",
             ),
         ),
-        lambda plan: plan.snapshot_s < 1 and plan.owners > 1,
+        shape={
+            "snapshot_s": 0.3,
+            "graphs": "fused",
+            "sinks": False,
+            "batch_messages_max": 2_000,
+            "faults": (
+                Fault(0.3, "slow", "LOG", 4.0),
+                *(Fault(at_s, "restart", "OUT", 0.3) for at_s in (0.8, 1.4, 2.0, 2.6, 3.2)),
+                *(Fault(at_s, "shards", "graph", 1) for at_s in (1.05, 1.65, 2.25, 2.85, 3.45)),
+            ),
+        },
     ),
     _one(
         "reading goes on at the checkpoint, not at the snapshot",
@@ -211,6 +224,24 @@ GRAPH = (
         "if not every]",
         _any,
     ),
+    Defect(
+        "part of a root that was committed is committed again",
+        "I4",
+        (
+            Mutation(
+                f"{COMMITTER}._beyond",
+                "output if within is None else cuts.beyond(output, within)",
+                "output",
+            ),
+        ),
+        shape={
+            "graphs": "fused",
+            "commit_bytes_max": 200,
+            "faults": tuple(
+                Fault(0.5 * k, "point", "graph.commit.stored", k % 3 + 1) for k in range(1, 8)
+            ),
+        },
+    ),
     _one(
         "the gate of another graph opens with the fastest shard",
         "I3",
@@ -225,14 +256,6 @@ GRAPH = (
         "streams.runtime.upstream:Upstream.open",
         "if message.sequence < self._next:",
         "if True:",
-        _split,
-    ),
-    _one(
-        "what a snapshot has of another graph is stepped again",
-        "I3",
-        "streams.runtime.upstream:Upstream.adopt",
-        "self._adopted.update(dict.fromkeys([*partitions, ALL], r))",
-        "pass",
         _split,
     ),
 )
@@ -285,7 +308,7 @@ SINKS = (
         "await owned.insert.send(block.body, block.first, block.last)",
         "await advance(self._pool, self.table.physical, owned.epoch, block.done, block.last,"
         " owned.persisted)\n"
-        "            await owned.insert.send(block.body, block.first, block.last)",
+        "        await owned.insert.send(block.body, block.first, block.last)",
         _sinks,
     ),
     _one(
@@ -294,9 +317,9 @@ SINKS = (
         f"{CLICKHOUSE}._insert",
         "await owned.insert.send(block.body, block.first, block.last)",
         "try:\n"
-        "                await owned.insert.send(block.body, block.first, block.last)\n"
-        "            except Unavailable:\n"
-        "                await owned.insert.send(block.body, block.first, block.last, 1)",
+        "            await owned.insert.send(block.body, block.first, block.last)\n"
+        "        except Unavailable:\n"
+        "            await owned.insert.send(block.body, block.first, block.last, 1)",
         lambda plan: any(f[1:3] == ("unanswered", "CLICKHOUSE") for f in plan.faults),
     ),
     _one(
@@ -331,19 +354,65 @@ SINKS = (
         "wanted = roots >= 0",
         _sinks,
     ),
-    _one(
+    Defect(
         "rows of Postgres are written in a transaction after their position's",
         "I8",
-        "projections.postgres.sink:PostgresSink._commit",
-        "                if rows is not None:\n"
-        "                    await write(connection, self.table, rows)\n"
-        '                    self._step("written")\n',
-        "            if rows is not None:\n"
-        "                async with connection.transaction():\n"
-        "                    await write(connection, self.table, rows)\n"
-        '                    self._step("written")\n',
+        (
+            Mutation(
+                "projections.postgres.sink:PostgresSink._commit",
+                "            if rows is not None:\n"
+                "                await write(connection, self.table, rows)\n"
+                '                self._step("written")\n',
+                "        if rows is not None:\n"
+                "            async with connection.transaction():\n"
+                "                await write(connection, self.table, rows)\n"
+                '                self._step("written")\n',
+            ),
+        ),
         _sinks,
+        {
+            "faults": tuple(
+                Fault(0.6 * k, "point", "sink.latest_bars.written", k) for k in range(1, 6)
+            )
+        },
     ),
 )
 
-DEFECTS = (*FEEDS, *GRAPH, *SINKS)
+
+def _processor(name: str, wrong: str, graph: str) -> Defect:
+    place = "__import__('tidemill.tests.faults.defects.processors', fromlist=['x'])"
+    mutation = Mutation(
+        "tests.faults.simulation.roles:graphs_of",
+        'Graph("main", [COUNT, FOLLOW, BEAT])',
+        f'Graph("main", [{graph.format(f"{place}.{wrong}")}])',
+    )
+    return Defect(name, "I3", (mutation,), lambda p: p.graphs == "fused" and p.venues == 2)
+
+
+PROCESSORS = (
+    _processor("a processor emits in the order of a set", "BY_A_SET", "COUNT, FOLLOW, {}"),
+    _processor("a processor reads a clock", "BY_A_CLOCK", "COUNT, {}, BEAT"),
+    _processor("a processor remembers beside its state", "BESIDE_ITS_STATE", "{}, FOLLOW, BEAT"),
+)
+
+DEFECTS = (*FEEDS, *GRAPH, *SINKS, *PROCESSORS)
+
+HARMLESS = (
+    _one(
+        "a lease is taken from whoever holds it",
+        "none: the checkpoints' fences decide who writes",
+        "streams.lease:Lease._free",
+        'holder.owner in ("", self.owner) or now - self._seen_since >= holder.ttl_s',
+        "True",
+        lambda plan: plan.leases and plan.owners > 1,
+    ),
+    _one(
+        "a sink of Postgres does not ask whether it moved its position",
+        "none: what is newest stays",
+        "projections.postgres.sink:PostgresSink._commit",
+        "if moved is None:",
+        "if False:",
+        _sinks,
+    ),
+)
+"""What only saves work, or is a second net: no promise rests on it."""

@@ -1,7 +1,8 @@
 """Looks for the first seed that notices a defect."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 
 from tidemill.tests.faults.defects.defects import Defect
 from tidemill.tests.faults.simulation.plan import Plan, plan
@@ -12,19 +13,26 @@ def plans(defect: Defect, count: int) -> Iterator[Plan]:
     """Yield the first `count` plans that can notice a defect."""
     seed = 0
     while count:
-        one = plan(seed)
+        one = replace(plan(seed), **defect.shape)
         if defect.chosen(one):
             count -= 1
             yield one
         seed += 1
 
 
+@contextmanager
+def damaged(defect: Defect) -> Iterator[None]:
+    """Put a defect into the engine while this lasts."""
+    with ExitStack() as stack:
+        for mutation in defect.mutations:
+            stack.enter_context(mutation.applied())
+        yield
+
+
 def caught(defect: Defect, count: int) -> tuple[int, Plan, tuple[str, ...]] | None:
     """Return how many runs it took, the run that fails and how; None where `count` all hold."""
     for tried, one in enumerate(plans(defect, count), 1):
-        with ExitStack() as stack:
-            for mutation in defect.mutations:
-                stack.enter_context(mutation.applied())
+        with damaged(defect):
             failures = run(one).failures
         if failures:
             return tried, one, failures

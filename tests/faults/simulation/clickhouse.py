@@ -7,9 +7,10 @@ all of them, none, or some, and remembers the token of rows that it may have los
 
 import asyncio
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from random import Random
-from typing import Any, NamedTuple
+from typing import Any
 
 from tidemill.projections.clickhouse import native
 from tidemill.projections.columns import Column
@@ -23,7 +24,8 @@ _INSERT = re.compile(rb"INSERT INTO (\w+) SELECT \* FROM input\(.*?\)(.*?) FORMA
 _EPOCH = re.compile(rb"!= (\d+), 'FENCED'")
 
 
-class Insert(NamedTuple):
+@dataclass(eq=False)
+class Insert:
     """An insert that has begun: it saw the fence in its place."""
 
     table: str
@@ -36,13 +38,18 @@ class Parts:
     """The server's side: what is stored of each table."""
 
     def __init__(
-        self, server: Server, loop: SimulatedLoop, tables: Sequence[Table], random: Random
+        self,
+        server: Server,
+        loop: SimulatedLoop,
+        tables: Sequence[Table],
+        random: Random,
+        begun: Callable[[str], None],
     ) -> None:
         self.server = server
         self.tables = {table.physical: table for table in tables}
         self.parts: dict[str, list[Rows]] = {name: [] for name in self.tables}
         self.fences: dict[str, int] = {}
-        self._loop, self._random = loop, random
+        self._loop, self._random, self._begun = loop, random, begun
         self._tokens: set[str] = set()
         self._running: list[Insert] = []
 
@@ -62,9 +69,11 @@ class Parts:
         if epoch is not None and int(epoch[1]) != self.fences.get(table, 0):
             raise Fenced("FENCED")
         (rows,) = native.decode(self.tables[table].columns, body[head.end() :])
+        if token.endswith(":0"):  # what follows, no repair
+            self._begun(table)
         insert = Insert(table, rows, token, self._loop.create_future())
         self._running.append(insert)
-        took_s = self._random.choice((0.001, 0.004, 0.02, 0.3))
+        took_s = self._random.choice((0.001, 0.004, 0.02, 0.3, 1.5))
         self._loop.call_later(took_s, self._end, insert)
         return insert.ended
 

@@ -64,7 +64,7 @@ def plan(seed: int) -> Plan:
     """Return the run of a seed."""
     random = Random(f"plan {seed}")
     sinks = random.random() < 0.35
-    graphs = "real" if sinks else random.choice(("real", "fused", "fused", "split"))
+    graphs = random.choice(("real", "fused") if sinks else ("real", "fused", "fused", "split"))
     shards = 1 if graphs == "split" and random.random() < 0.5 else random.choice((1, 1, 2, 3))
     owners = 1 if sinks else random.choice((1, 2, 2))
     return Plan(

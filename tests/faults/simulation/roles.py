@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from tidemill.processors.bars import BARS
@@ -16,6 +17,7 @@ from tidemill.projections.postgres.readings import Pool
 from tidemill.projections.runtime import run as run_sinks
 from tidemill.projections.sinks import sink_of
 from tidemill.projections.sources import source
+from tidemill.projections.table import Table
 from tidemill.schemas.identifiers import ALL, partition
 from tidemill.streams.lease import Lease
 from tidemill.streams.runtime.graph import Graph
@@ -111,12 +113,19 @@ def graph(world: "World", graph: Graph, index: int, count: int, leases: bool) ->
     return run
 
 
-TABLES = (TRADES, BARS_TABLE, LATEST_BARS)
-SINK_LIMITS = SinkLimits(roots_max=40, rows_max=60, period_s=0.2, backoff_max_s=0.5)
+SINK_LIMITS = SinkLimits(roots_max=20, rows_max=25, period_s=0.2, backoff_max_s=0.5)
+
+
+def tables_of(graphs: str) -> tuple[Table, ...]:
+    """One table of facts, one of what is derived of them, and one of the newest of that."""
+    if graphs == "real":
+        return (TRADES, BARS_TABLE, LATEST_BARS)
+    derived = (replace(table, emitted_by=COUNT.name) for table in (BARS_TABLE, LATEST_BARS))
+    return (TRADES, *derived)
 
 
 def sinks(world: "World") -> Role:
-    """The role projections, of three tables: facts, what is derived of them, the newest of it."""
+    """The role projections."""
 
     async def run() -> None:
         log, out = world.client(world.log), world.client(world.out)
@@ -125,7 +134,7 @@ def sinks(world: "World") -> Role:
         log_uuid = (await log.identity()).uuid
         made = [
             sink_of(t, source(t, log, out, log_uuid), log, clickhouse, pool, SINK_LIMITS)
-            for t in TABLES
+            for t in world.tables
         ]
         await run_sinks(made)
 
