@@ -8,6 +8,7 @@ import asyncio
 import logging
 import secrets
 import shlex
+import signal
 import sys
 import tempfile
 import time
@@ -73,7 +74,7 @@ async def _on_one_engine(
         for seed in range(first, first + asked.seeds):
             if asked.seconds is not None and time.monotonic() - began > asked.seconds:
                 break
-            await play(stage, tally, [seed], among)
+            await play(stage, tally, seed, among)
         return await concluded(stage, tally)
 
 
@@ -81,6 +82,7 @@ def main() -> None:
     """Run the command."""
     keep_kernels()
     logging.getLogger("asyncpg").setLevel(logging.CRITICAL)  # servers are away all the time
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # leave nothing running then, either
     asked = parsed(sys.argv[1:])
     if asked.keep is not None:
         asked.keep.mkdir(parents=True)

@@ -161,6 +161,11 @@ class Engine:
         """Have nobody killed at `point`."""
         (self._points / f"{point}.armed").unlink(missing_ok=True)
 
+    def disarm_all(self) -> None:
+        """Have nobody killed anywhere."""
+        for path in self._points.glob("*.armed"):
+            path.unlink(missing_ok=True)
+
     async def hit(self, point: str, timeout_s: float) -> Hit:
         """Wait until an armed point is hit; return the proof."""
         path = self._points / f"{point}.hit"

@@ -103,6 +103,15 @@ class Stage:
         path = self.engine.data_dir / "logs" / f"{name}.log"
         return path.read_text(errors="replace") if path.exists() else ""
 
+    async def recover(self) -> None:
+        """After a round that failed: nothing is armed, nobody stands still, all flows again."""
+        self.engine.disarm_all()
+        for pid in self.engine.pids().values():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+        self.end_others()
+        await self.flows()
+
     def end_others(self) -> None:
         """Leave nothing that a round has started."""
         for process in self.others:
