@@ -32,7 +32,7 @@ from tidemill.tests.faults.checker.ledger import LATEST, Definitions, Latest, co
 from tidemill.tests.faults.checker.memory import Sample, check_memory
 from tidemill.tests.faults.checker.messages import Message, parse
 from tidemill.tests.faults.checker.recomputed import Recomputed, compare
-from tidemill.tests.faults.checker.rows import EMITTERS, TABLES, Piece
+from tidemill.tests.faults.checker.rows import Piece
 from tidemill.tests.faults.checker.servers import Urls
 from tidemill.tests.faults.checker.sinks import Book, check_sinks
 from tidemill.tests.faults.checker.spool import Derived, Spool
@@ -44,9 +44,8 @@ from tidemill.tests.faults.checker.tables import (
     check_versions,
     check_views,
     compare_rows,
-    is_derived,
 )
-from tidemill.tests.faults.checker.verdicts import Verdicts
+from tidemill.tests.faults.checker.verdicts import FINDINGS_MAX, Verdicts
 
 
 @dataclass(frozen=True)
@@ -77,9 +76,11 @@ class Range(NamedTuple):
     events: dict[str, list[tuple[int, Mapping[str, Any]]]]
 
 
-async def check(urls: Urls, witness: Witness | None = None) -> Verdicts:
+async def check(
+    urls: Urls, witness: Witness | None = None, findings_max: int = FINDINGS_MAX
+) -> Verdicts:
     """Check an engine that is not fed any more, by its servers."""
-    verdicts, witness = Verdicts(), witness or Witness()
+    verdicts, witness = Verdicts(findings_max), witness or Witness()
     client = await nats.connect(urls.nats)
     try:
         log, out = Stream(client, "LOG"), Stream(client, "OUT")
@@ -249,11 +250,13 @@ async def _stores(urls: Urls) -> AsyncIterator[Stores]:
             fences,
         )
         kept: dict[str, Latest | Definitions] = {}
-        for table in book.physical:
+        for table, row in book.physical.items():
             name = table.partition("__")[0]
+            if row["state"] == "retired":
+                continue
             if name in LATEST:
                 kept[table] = Latest(name, book.position(table))
-            elif name == "instruments" and book.physical[table]["state"] != "retired":
+            elif name == "instruments":
                 kept[table] = Definitions(name, book.position(table))
         yield Stores(house, connection, house.tables(), book, kept)
     finally:
@@ -286,6 +289,3 @@ def _end_of_clickhouse(stores: Stores, identity: Identity, verdicts: Verdicts) -
     for several in versions.values():
         if len(several) > 1:
             check_versions(stores.house, several, positions, verdicts)
-
-
-__all__ = ["EMITTERS", "TABLES", "Urls", "Witness", "check", "is_derived"]

@@ -59,7 +59,8 @@ class Verdict:
 class Verdicts:
     """The verdicts of one check, filled as it goes."""
 
-    def __init__(self) -> None:
+    def __init__(self, findings_max: int = FINDINGS_MAX) -> None:
+        self._findings_max = findings_max
         self.of = {name: Verdict(name) for name in STATEMENTS}
 
     def held(self, name: str, count: int = 1) -> None:
@@ -70,7 +71,7 @@ class Verdicts:
         """Count one that is wrong; keep it if it is among the first."""
         verdict = self.of[name]
         verdict.broken += 1
-        if len(verdict.findings) < FINDINGS_MAX:
+        if len(verdict.findings) < self._findings_max:
             verdict.findings.append(Finding(where, str(expected), str(found)))
 
     def without(self, name: str, why: str) -> None:
