@@ -15,7 +15,7 @@ from tidemill.streams.feeds.feed import BOOK_LEVEL, NO_CHECKSUM, Instrument, Rec
 
 LAST = int(RecordFlag.LAST)
 
-Reason = Literal["GAP", "DISCONNECTED", "CHECKSUM", "CROSSED", "OVERFLOW"]
+Reason = Literal["GAP", "DISCONNECTED", "CHECKSUM", "CROSSED"]
 
 
 class Gap(NamedTuple):

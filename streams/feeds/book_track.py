@@ -20,7 +20,7 @@ from tidemill.schemas.enums import BookState, RecordFlag
 from tidemill.schemas.kinds.book import BOOK
 from tidemill.schemas.kinds.quote import TS_NONE
 from tidemill.streams.feeds.book_buffer import ANEW_NS, Buffer, Message
-from tidemill.streams.feeds.book_steps import Gap, Mismatch, Reason, Resynced, Step, records_of, run
+from tidemill.streams.feeds.book_steps import Gap, Mismatch, Resynced, Step, records_of, run
 from tidemill.streams.feeds.feed import NO_CHECKSUM, UNCHAINED, Overlap, Records
 
 AHEAD_MESSAGES_MAX = 1_000
@@ -93,7 +93,8 @@ class BookTrack:
         steps: list[Step],
     ) -> int:
         """Apply and publish what follows, from `at` on; return where it ends."""
-        room = int(messages["count"][index[at:]].sum())
+        counts, alone = messages["count"], at + 1 == len(index)
+        room = counts.item(index.item(at)) if alone else int(counts[index[at:]].sum())
         records = BOOK.empty(room)
         sides = self.book.room(room)
         end, written, last, crossed = run(
@@ -101,7 +102,7 @@ class BookTrack:
         )
         self.last_id = int(last)
         if end > at:
-            self._time = int(messages["ts_event"][index[end - 1]])
+            self._time = messages["ts_event"].item(index.item(end - 1))
         if written:
             steps.append(records[:written])
         if crossed:
@@ -116,11 +117,11 @@ class BookTrack:
         self.exponents = exponents
         return steps
 
-    def lapse(self, now: int, reason: Reason = "DISCONNECTED", known: bool = False) -> list[Step]:
+    def lapse(self, now: int, known: bool = False) -> list[Step]:
         """Nothing is heard of it any more. `known`: a log may still hold it as valid."""
         steps: list[Step] = []
         if self.state is VALID or known:
-            self._fail(Gap(self.last_id, NO_ID, NO_ID, reason), now, steps)
+            self._fail(Gap(self.last_id, NO_ID, NO_ID, "DISCONNECTED"), now, steps)
         self._forget()
         return steps
 

@@ -1,9 +1,8 @@
 """The books of one feed: which are proven, and which want a snapshot. Pure."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tidemill.schemas.book import BUY, SELL
 from tidemill.schemas.decimals import text_of
@@ -29,9 +28,11 @@ class Books:
         self, books: BookMessages, merging: bool, now: int
     ) -> Iterator[tuple[Instrument, list[Step]]]:
         """Take what a run says of books, by instrument."""
-        for owner in _distinct(books.owners):
-            instrument = self._instruments.by_index[owner]
-            index = np.flatnonzero(books.owners == owner)
+        mine: dict[int, list[int]] = {}
+        for at, owner in enumerate(books.owners.tolist()):
+            mine.setdefault(owner, []).append(at)
+        for owner, positions in mine.items():
+            instrument, index = self._instruments.by_index[owner], np.array(positions, np.intp)
             track = self.track(instrument)
             yield instrument, track.take(books.messages, books.levels, merging, now, index)
 
@@ -92,10 +93,3 @@ class Books:
             "ask_qty": text_of(ask_quantity, quantity) if ask_quantity else None,
             "last_update_id": track.last_id,
         }
-
-
-def _distinct(owners: NDArray[np.intp]) -> Sequence[int]:
-    """Return the instruments of a run, in the order of their first message."""
-    if (owners == owners[0]).all():
-        return [int(owners[0])]
-    return list(dict.fromkeys(owners.tolist()))

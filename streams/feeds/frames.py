@@ -101,9 +101,10 @@ def _append(groups: _Groups, sequence: int, messages: Messages) -> None:
     for key in sorted(groups):
         items = groups[key]
         for item in _joined(items) if len(items) > 1 else items:
-            count, limit = (1, 1) if isinstance(item, Fact) else (len(item.records), _limit(item))
-            for at in range(0, count, limit):
-                end = min(at + limit, count)
+            last = 1 if isinstance(item, Fact) else len(item.records)
+            step = 1 if isinstance(item, Fact) else _limit(item)
+            for at in range(0, last, step):
+                end = min(at + step, last)
                 messages.append(_message(item, at, end, sequence + len(messages)))
 
 
@@ -147,9 +148,8 @@ def _message(item: Item, start: int, end: int, sequence: int) -> tuple[str, byte
     if isinstance(item, Fact):
         numbered = item.event.model_copy(update={"sequence": sequence})
         return item.subject, event.encode(numbered)
-    records = item.records[start:end]
-    exponents = item.price_exponent, item.quantity_exponent
-    return item.subject, frame.encode(item.kind, records, sequence, *exponents)
+    subject, kind, records, *exponents = item
+    return subject, frame.encode(kind, records[start:end], sequence, *exponents)
 
 
 def _position(piece: _Piece) -> tuple[int, str, int]:

@@ -140,15 +140,15 @@ class TradeSequence:
     def _follows(self, trades: Records) -> bool:
         """Whether these are exactly the next ids."""
         ids, count = trades["trade_id"], len(trades)
-        first, last = int(ids[0]), int(ids[-1])
+        first, last = ids.item(0), ids.item(-1)
         if last - first != count - 1 or (self.last is not None and first != self.last + 1):
             return False
         return count < 3 or bool((ids[1:] == ids[:-1] + np.uint64(1)).all())
 
     def _appended(self, trades: Records) -> None:
-        self.last = int(trades["trade_id"][-1])
-        self.ts_last = int(trades["ts_event"][-1])
-        self._newest = max(self._newest, self.last)
+        last: int = trades["trade_id"].item(-1)
+        self.last, self.ts_last = last, trades["ts_event"].item(-1)
+        self._newest = max(self._newest, last)
 
     def _take_one(self, trade: Records, now: int, steps: list[Step]) -> None:
         trade_id = int(trade["trade_id"][0])

@@ -21,7 +21,8 @@ from tidemill.streams.feeds.feed import Endpoints as Endpoints
 from tidemill.streams.feeds.feed import Instruments, Malformed, Said, Venue
 from tidemill.streams.feeds.inbox import Inbox
 from tidemill.streams.feeds.inbox import ReceiveClock as ReceiveClock
-from tidemill.streams.feeds.intake import Intake, Item
+from tidemill.streams.feeds.intake import Intake
+from tidemill.streams.feeds.items import Item
 from tidemill.streams.feeds.lines import Lines
 from tidemill.streams.feeds.rest import Rest
 from tidemill.streams.feeds.snapshots import Snapshots
@@ -129,7 +130,7 @@ class LiveFeed:
 
     async def _run(self) -> None:
         if self._books:
-            await self._outlet.put(self.intake.distrust(self._books, self._now(), "DISCONNECTED"))
+            await self._outlet.put(self.intake.distrust(self._books, self._now()))
         self.inbox.note(socket_message(self._turn("DOWN", "the feed began")))
         async with asyncio.TaskGroup() as group:
             group.create_task(self._pump())
@@ -200,10 +201,10 @@ class LiveFeed:
                 if items:
                     await self._outlet.put(items)
 
-    async def distrust(self, symbols: Sequence[str]) -> None:
+    async def renew(self, symbols: Sequence[str]) -> None:
         """Begin the books of `symbols` anew: the log could not take a part of them."""
         async with self._lock:
-            await self._outlet.put(self.intake.distrust(symbols, self._told))
+            self.intake.renew(symbols, self._told)
 
     async def _release(self) -> None:
         """End holds that a feed before this one left on; its holes are found anew by their ids."""

@@ -15,7 +15,7 @@ from tidemill.schemas.kinds.trade import TRADE
 from tidemill.streams import subjects
 from tidemill.streams.feeds import frames
 from tidemill.streams.feeds.feed import Batch, Venue
-from tidemill.streams.feeds.intake import Fact, Item
+from tidemill.streams.feeds.items import Fact, Item
 from tidemill.streams.subjects import parse
 
 FRAME_PREFIX_BYTES = 32

@@ -18,7 +18,8 @@ from tidemill.schemas.kinds.time import TIME
 from tidemill.streams.feeds.capture import CaptureFile
 from tidemill.streams.feeds.feed import Instruments, Venue
 from tidemill.streams.feeds.frames import Messages, cut
-from tidemill.streams.feeds.intake import Intake, Item
+from tidemill.streams.feeds.intake import Intake
+from tidemill.streams.feeds.items import Item
 from tidemill.streams.feeds.registry import venue_of
 
 TIME_NS = 100_000_000

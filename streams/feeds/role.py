@@ -13,7 +13,7 @@ from tidemill.streams import subjects
 from tidemill.streams.feeds.capture import Recorder
 from tidemill.streams.feeds.disk import Disk
 from tidemill.streams.feeds.feed import Endpoints, Instruments, Venue
-from tidemill.streams.feeds.intake import Item
+from tidemill.streams.feeds.items import Item
 from tidemill.streams.feeds.live import Known, LiveFeed, rest_of
 from tidemill.streams.feeds.outlet import FeedSource
 from tidemill.streams.feeds.rest import Rest
@@ -118,7 +118,7 @@ class Feed:
             torn = self._source.torn()
             for feed in self.feeds:
                 if mine := [s for s in torn if self._products[s] == feed.venue.product]:
-                    await feed.distrust(mine)
+                    await feed.renew(mine)
 
 
 def _products(subscriptions: Sequence[Subscription]) -> dict[str, str]:

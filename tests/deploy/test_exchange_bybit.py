@@ -15,7 +15,8 @@ from tidemill.deploy.exchange.limits import Limits
 from tidemill.schemas.events.feed import TradeGapSuspected
 from tidemill.streams.feeds.bybit import Bybit
 from tidemill.streams.feeds.feed import Instruments
-from tidemill.streams.feeds.intake import Fact, Intake
+from tidemill.streams.feeds.intake import Intake
+from tidemill.streams.feeds.items import Fact
 from tidemill.tests.deploy.simulated_exchange import Venue, fields, published, read, venue
 
 pytestmark = pytest.mark.integration

@@ -27,7 +27,7 @@ from tidemill.schemas.kinds.trade import TRADE
 from tidemill.streams import subjects
 from tidemill.streams.appender import Appender
 from tidemill.streams.feeds.feed import Batch, Venue
-from tidemill.streams.feeds.intake import Item
+from tidemill.streams.feeds.items import Item
 from tidemill.streams.feeds.outlet import FeedSource
 from tidemill.streams.writer import Writer
 

@@ -25,7 +25,8 @@ from tidemill.schemas.events.instrument import InstrumentDefined
 from tidemill.schemas.kinds.book import BOOK
 from tidemill.streams.feeds.bybit import Bybit
 from tidemill.streams.feeds.feed import Batch, Instruments
-from tidemill.streams.feeds.intake import Fact, Intake, Item
+from tidemill.streams.feeds.intake import Intake
+from tidemill.streams.feeds.items import Fact, Item
 
 DATA = Path(os.environ.get("TIDEMILL_DATA", "../shared/data"))
 SNAPSHOT, LAST = int(RecordFlag.SNAPSHOT), int(RecordFlag.LAST)

@@ -16,7 +16,8 @@ from tidemill.schemas.enums import RecordFlag
 from tidemill.streams.feeds.bybit import Bybit
 from tidemill.streams.feeds.convert import converted
 from tidemill.streams.feeds.feed import Batch, Instruments
-from tidemill.streams.feeds.intake import Fact, Intake, Item
+from tidemill.streams.feeds.intake import Intake
+from tidemill.streams.feeds.items import Fact, Item
 
 CAPTURES = Path(os.environ.get("TIDEMILL_DATA", "../shared/data")) / "captures_cryptofeed"
 NAME = "BYBIT_v5_linear_20260809.jsonl.gz"

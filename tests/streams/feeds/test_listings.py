@@ -15,7 +15,7 @@ from tidemill.schemas.events.feed import FeedDisconnected
 from tidemill.schemas.events.instrument import InstrumentDefined
 from tidemill.streams.feeds import asking, websocket
 from tidemill.streams.feeds.feed import Endpoints
-from tidemill.streams.feeds.intake import Fact, Item
+from tidemill.streams.feeds.items import Fact, Item
 from tidemill.streams.feeds.live import LiveFeed
 from tidemill.streams.feeds.registry import venue_of
 from tidemill.streams.feeds.role import Nowhere

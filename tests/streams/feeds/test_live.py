@@ -23,7 +23,7 @@ from tidemill.streams.feeds.binance_usdm import BinanceUsdm
 from tidemill.streams.feeds.capture import CaptureFile, Recorder
 from tidemill.streams.feeds.feed import Endpoints
 from tidemill.streams.feeds.frames import cut
-from tidemill.streams.feeds.intake import Item
+from tidemill.streams.feeds.items import Item
 from tidemill.streams.feeds.live import LiveFeed
 from tidemill.streams.feeds.replay import Replay
 from tidemill.streams.feeds.role import Feed, Nowhere, Subscription, known_of, record

@@ -10,6 +10,7 @@ from tidemill.schemas import events, kinds
 from tidemill.schemas.enums import RecordFlag
 from tidemill.schemas.events.feed import (
     BookGapDetected,
+    BookResynced,
     RecordsGivenUp,
     TradeGapDeclared,
     TradeGapDetected,
@@ -22,7 +23,8 @@ from tidemill.streams.feeds.binance_spot import BinanceSpot
 from tidemill.streams.feeds.connections import Turn, socket_message
 from tidemill.streams.feeds.feed import Batch, Endpoints, Instruments
 from tidemill.streams.feeds.frames import FRAME_BYTES, cut, cut_flush
-from tidemill.streams.feeds.intake import Fact, Intake
+from tidemill.streams.feeds.intake import Intake
+from tidemill.streams.feeds.items import Fact
 from tidemill.streams.feeds.live import LiveFeed
 from tidemill.streams.feeds.outlet import FeedSource
 from tidemill.streams.feeds.role import Nowhere
@@ -250,6 +252,25 @@ def test_of_a_book_that_was_torn_nothing_is_appended_before_its_next_snapshot():
     both = source.cut([book(11), book(20, snapshot=True), book(21)], 1)
     assert update_ids(both) == [20, 21]
     assert update_ids(source.cut([book(22)], 1)) == [22]
+
+
+def test_that_a_book_was_torn_is_declared_once_and_its_next_snapshot_says_that_it_is_back():
+    intake, source = Intake(VENUE, Instruments(infer=VENUE.infer)), FeedSource(VENUE)
+
+    def snapshot(last: int) -> bytes:
+        path = b"rest:/api/v3/depth?symbol=BTCUSDT&limit=1000"
+        data = b'{"lastUpdateId":%d,"bids":[["1","1"]],"asks":[["2","1"]]}' % last
+        return b'{"stream":"%b","data":%b}' % (path, data)
+
+    source.give_up([i for i in intake.take([MS], [snapshot(5)]) if isinstance(i, Batch)])
+    intake.renew(source.torn(), 2 * MS)
+    assert intake.wanting() == ["BTCUSDT"]
+    items = [*source.declare(), *intake.take([3 * MS], [snapshot(9)])]
+    events = [i.event for i in items if isinstance(i, Fact)]
+    books = [e for e in events if isinstance(e, BookGapDetected | BookResynced)]
+    assert [type(e) for e in books] == [BookGapDetected, BookResynced]
+    assert intake.events["BookGapDetected"] == 0
+    assert update_ids(source.cut([i for i in items if isinstance(i, Batch)], 1)) == [9, 9]
 
 
 def test_a_torn_book_spares_the_others_and_all_that_is_no_book():

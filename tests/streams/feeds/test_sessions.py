@@ -8,7 +8,8 @@ from tidemill.schemas.events.feed import TradeGapSuspected
 from tidemill.streams.feeds.bybit import Bybit
 from tidemill.streams.feeds.connections import State, Turn, socket_message
 from tidemill.streams.feeds.feed import Batch, Instruments
-from tidemill.streams.feeds.intake import Fact, Intake, Item
+from tidemill.streams.feeds.intake import Intake
+from tidemill.streams.feeds.items import Fact, Item
 
 MS = 1_000_000
 START = 1786310760000

@@ -16,7 +16,7 @@ from tidemill.streams.feeds import asking, live, websocket
 from tidemill.streams.feeds.binance_spot import BinanceSpot
 from tidemill.streams.feeds.connections import Turn, socket_message
 from tidemill.streams.feeds.feed import Channel, Command, Endpoints, Poll, Proof, Socket
-from tidemill.streams.feeds.intake import Fact, Item
+from tidemill.streams.feeds.items import Fact, Item
 from tidemill.streams.feeds.live import LiveFeed
 from tidemill.streams.feeds.websocket import Acknowledgements
 
