@@ -26,7 +26,13 @@ class Backoff:
         self._limits, self._tries = limits, 0
 
     async def wait(self) -> None:
-        """Wait after one more failure."""
+        """Wait after one more failure; end a task that was cancelled while it failed.
+
+        asyncio.wait_for, which asyncpg connects by, loses that where both come at once (3.11).
+        """
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise asyncio.CancelledError
         bound = self._limits.backoff_min_s * 2 ** min(self._tries, 20)
         self._tries += 1
         await asyncio.sleep(min(bound, self._limits.backoff_max_s) * random.uniform(0.5, 1))
