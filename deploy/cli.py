@@ -338,7 +338,7 @@ def fees(
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def bench(context: typer.Context, name: str) -> None:
-    """Run a benchmark: pipeline, rebuild, replay, latency, verify, growth, archive."""
+    """Run a benchmark: pipeline, rebuild, replay, latency, verify, growth, archive, soak."""
     from tidemill.deploy.commands import bench as command
 
     command.bench(name, context.args)
