@@ -19,7 +19,7 @@ pass the same run. `python -m tidemill.tests.faults.defects` writes this page an
 |---|---|---|---|
 """
 TAIL = """
-Taken away without harm (8 runs of each hold): what only saves work, or is a second net.
+Taken away without harm (6 runs of each hold): what only saves work, or is a second net.
 
 | defect | breaks | noticed by | first by |
 |---|---|---|---|

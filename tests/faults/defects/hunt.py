@@ -9,9 +9,8 @@ from tidemill.tests.faults.simulation.plan import Plan, plan
 from tidemill.tests.faults.simulation.run import run
 
 
-def plans(defect: Defect, count: int) -> Iterator[Plan]:
-    """Yield the first `count` plans that can notice a defect."""
-    seed = 0
+def plans(defect: Defect, count: int, seed: int = 0) -> Iterator[Plan]:
+    """Yield the first `count` plans from `seed` on that can notice a defect."""
     while count:
         one = replace(plan(seed), **defect.shape)
         if defect.chosen(one):
@@ -29,9 +28,9 @@ def damaged(defect: Defect) -> Iterator[None]:
         yield
 
 
-def caught(defect: Defect, count: int) -> tuple[int, Plan, tuple[str, ...]] | None:
+def caught(defect: Defect, count: int, seed: int = 0) -> tuple[int, Plan, tuple[str, ...]] | None:
     """Return how many runs it took, the run that fails and how; None where `count` all hold."""
-    for tried, one in enumerate(plans(defect, count), 1):
+    for tried, one in enumerate(plans(defect, count, seed), 1):
         with damaged(defect):
             failures = run(one).failures
         if failures:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tidemill.tests.faults.defects.defects import DEFECTS, HARMLESS, Defect
+from tidemill.tests.faults.defects.defects import BEGIN, DEFECTS, HARMLESS, Defect
 from tidemill.tests.faults.defects.hunt import caught, damaged, plans
 from tidemill.tests.faults.defects.mutation import Mutation
 from tidemill.tests.faults.defects.named import NAMED, Named
@@ -16,7 +16,7 @@ RUNS_MAX = 60
 
 @pytest.mark.parametrize("defect", DEFECTS, ids=lambda defect: defect.name)
 def test_the_simulation_notices(defect: Defect) -> None:
-    found = caught(defect, RUNS_MAX)
+    found = caught(defect, RUNS_MAX, BEGIN.get(defect.name, 0))
     assert found is not None, f"{RUNS_MAX} runs did not notice that {defect.name}"
     assert run(found[1]).failures == (), "the undamaged engine fails the same run"
 
@@ -31,7 +31,7 @@ def test_another_test_notices(named: Named, tmp_path: Path) -> None:
 @pytest.mark.parametrize("defect", HARMLESS, ids=lambda defect: defect.name)
 def test_no_promise_rests_on_it(defect: Defect) -> None:
     """What only saves work, taken away: the fences alone keep every promise."""
-    for one in plans(defect, 8):
+    for one in plans(defect, 6):
         with damaged(defect):
             assert run(one).failures == ()
 

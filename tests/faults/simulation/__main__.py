@@ -2,10 +2,12 @@
 
 import argparse
 import multiprocessing
+import platform
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 from tidemill.tests.faults.simulation.minimise import as_test, minimise
 from tidemill.tests.faults.simulation.plan import plan
@@ -25,11 +27,51 @@ def outcomes(seeds: range, jobs: int) -> Iterator[Outcome]:
         yield from pool.imap_unordered(_of_seed, seeds, chunksize=8)
 
 
+HEAD = """# What the simulation went through
+
+Rounds of `tests/faults/simulation`: the engine's own writers, time, graph and sinks on simulated
+servers, one schedule a seed, faults as below; each round ends with the invariants I1 to I8 checked.
+
+"""
+
+
+def told(
+    options: argparse.Namespace,
+    totals: Counter[str],
+    faults: Counter[str],
+    failed: int,
+    seconds: float,
+) -> str:
+    """Return what a campaign says of itself, as Markdown."""
+    last = options.first + options.seeds - 1
+    kept = "none lost, doubled or changed anything" if not failed else f"{failed} failed"
+    lines = [
+        f"{totals['rounds']:,} rounds, seeds {options.first} to {last}, in {seconds:.0f} s with"
+        f" {options.jobs} process(es): {kept}.",
+        "",
+        "Python "
+        + platform.python_version()
+        + ", "
+        + platform.machine()
+        + "; together "
+        + ", ".join(f"{count:,} {name}" for name, count in totals.items() if name != "rounds")
+        + ".",
+        "",
+        "| fault | times |",
+        "|---|---|",
+    ]
+    lines += [f"| {kind} | {count:,} |" for kind, count in sorted(faults.items())]
+    again = "python -m tidemill.tests.faults.simulation"
+    lines += ["", f"Again: `{again} --seeds {options.seeds} --from {options.first}`"]
+    return "\n".join(lines) + "\n"
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tidemill.tests.faults.simulation")
     parser.add_argument("--seeds", type=int, default=1_000, help="how many seeds")
     parser.add_argument("--from", type=int, default=0, dest="first", help="the first seed")
     parser.add_argument("--jobs", type=int, default=1, help="processes that run seeds")
+    parser.add_argument("--report", default="", help="a file to write what came of it to")
     options = parser.parse_args()
     began = time.monotonic()
     faults: Counter[str] = Counter()
@@ -42,11 +84,10 @@ def main() -> int:
         if outcome.failures:
             failed.append(outcome)
             print(f"seed {outcome.plan.seed} FAILED: {outcome.failures}", flush=True)
-    seconds = time.monotonic() - began
-    print(f"{totals['rounds']} rounds in {seconds:.1f} s, {len(failed)} failed")
-    print("  " + ", ".join(f"{count:,} {name}" for name, count in totals.items()))
-    for kind, count in sorted(faults.items()):
-        print(f"  {count:7,} x {kind}")
+    text = told(options, totals, faults, len(failed), time.monotonic() - began)
+    print(text)
+    if options.report:
+        Path(options.report).write_text(HEAD + text)
     for outcome in sorted(failed, key=lambda one: one.plan.seed)[:3]:
         least = minimise(outcome.plan, lambda candidate: bool(run(candidate).failures))
         print(f"\n# seed {outcome.plan.seed}, minimised:\n" + as_test(least, run(least).failures))

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from tidemill.streams.log import Checkpoint, Fence, Identity, Message
 from tidemill.streams.memory import MemoryLog, MemoryReader
-from tidemill.tests.faults.simulation.loop import Actor, SimulatedLoop
+from tidemill.tests.faults.simulation.loop import ACTOR, Actor, SimulatedLoop
 from tidemill.tests.faults.simulation.network import Server, immediately
 
 
@@ -27,6 +27,8 @@ class Store(MemoryLog):
         super().__init__(name, subjects, uuid=f"uuid-of-{name}")
         self.server = server
         self.journal: list[Entry] = []
+        self.sent: set[tuple[Actor, str, bytes]] = set()
+        """Checkpoints that were sent, by whom, whatever became of them."""
         self._loop = loop
         self._requests = 0
         self._sleepers: list[asyncio.Future[None]] = []
@@ -76,6 +78,7 @@ class ClientLog:
     ) -> dict[str, int]:
         """See Log.transact."""
         sent, last, store = list(outputs), list(checkpoints), self._store
+        store.sent |= {(ACTOR.get(), one.subject, one.payload) for one in last}
         return await self._server.call(lambda: immediately(store.transact(sent, last)), True)
 
     async def read(self, start: int, filters: Sequence[str]) -> "ClientReader":
