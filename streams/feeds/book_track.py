@@ -93,8 +93,7 @@ class BookTrack:
         steps: list[Step],
     ) -> int:
         """Apply and publish what follows, from `at` on; return where it ends."""
-        counts, alone = messages["count"], at + 1 == len(index)
-        room = counts.item(index.item(at)) if alone else int(counts[index[at:]].sum())
+        room = sum(messages["count"][index[at:]].tolist())
         records = BOOK.empty(room)
         sides = self.book.room(room)
         end, written, last, crossed = run(
@@ -106,7 +105,7 @@ class BookTrack:
         if written:
             steps.append(records[:written])
         if crossed:
-            received = int(messages["last_id"][index[end]])
+            received = messages["last_id"].item(index.item(end))
             self._fail(Gap(self.last_id, NO_ID, received, "CROSSED"), now, steps)
             return int(end) + 1
         return int(end)
