@@ -12,12 +12,13 @@ from typing import NamedTuple
 
 import pytest
 
-from tidemill.deploy.graphs import graphs
 from tidemill.deploy.roles.connections import Streams
+from tidemill.processors.bars import BARS
 from tidemill.schemas.errors import Regressed, Unavailable
 from tidemill.streams.appender import Appender
 from tidemill.streams.log import Identity, Log, Message
 from tidemill.streams.proof import prove
+from tidemill.streams.runtime.graph import Graph
 from tidemill.streams.runtime.shard import Shard
 from tidemill.tests.flow.logs import on_server
 from tidemill.tests.projections import facts
@@ -25,6 +26,7 @@ from tidemill.tests.servers import RunningNats
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 COUNT = 120
+GRAPH = Graph("main", [BARS])
 
 
 class Store(NamedTuple):
@@ -76,7 +78,7 @@ async def damaged(
         await appender.append([facts.instrument(k) for k in range(3)])
         for message in facts.facts(COUNT):
             await appender.append([message])
-        await Shard(opened.log, opened.out, graphs("fused")["main"]).run(until=appender.last)
+        await Shard(opened.log, opened.out, GRAPH).run(until=appender.last)
         if kill:
             nats.kill()
         else:
@@ -113,7 +115,7 @@ async def test_a_log_that_lost_its_end_is_refused_by_everyone_before_any_effect(
         left, out = await ends(opened.log.inner), await ends(opened.out)
         assert left.last < COUNT
         await refused(prove(opened.log, opened.out))  # what every role asks that writes
-        await refused(Shard(opened.log, opened.out, graphs("fused")["main"]).run())
+        await refused(Shard(opened.log, opened.out, GRAPH).run())
         await refused(appender.append([facts.trades(COUNT)]))  # one that was there before
         assert (await ends(opened.log.inner), await ends(opened.out)) == (left, out)
 
@@ -128,7 +130,7 @@ async def test_a_log_that_was_written_on_after_it_lost_its_end_is_refused(
         await stranger.append(facts.facts(COUNT, start=5_000))
         assert (await ends(opened.log)).last > COUNT
         await refused(prove(opened.log, opened.out))
-        await refused(Shard(opened.log, opened.out, graphs("fused")["main"]).run())
+        await refused(Shard(opened.log, opened.out, GRAPH).run())
 
 
 async def test_a_message_that_cannot_be_read_any_more_is_not_skipped_in_silence(
