@@ -10,6 +10,7 @@ from tidemill.deploy.why.naming import Fact, Made, Sent
 from tidemill.deploy.why.reading import FRAMES_SHOWN, Context, Explained
 from tidemill.processors.catalog import PROCESSORS
 from tidemill.streams.archive.archived_log import ArchivedLog
+from tidemill.streams.filters import matches
 from tidemill.streams.log import Log
 from tidemill.streams.subjects import parse
 
@@ -57,6 +58,8 @@ async def _held(log: Log) -> Held:
 
 async def _fact(log: Log, fact: Fact) -> Shown:
     message = await get(log, fact.r)
+    if fact.filters and not any(matches(one, message.subject) for one in fact.filters):
+        raise ValueError(f"r={fact.r} is on {message.subject}: no row of {fact.filters[0]}")
     shown = whole(message, await _held(log), fact.i)
     name = f"LOG:{fact.r}" if fact.i is None else f"LOG:{fact.r},{fact.i}"
     why = "a fact: LOG is where it begins"

@@ -25,10 +25,12 @@ class Position(NamedTuple):
 
 
 class Fact(NamedTuple):
-    """A record of LOG; `i` None where only its message was named."""
+    """A record of LOG; `i` None where only its message was named. `filters` are the subjects of the
+    table that it was called a row of, none where LOG itself was named."""
 
     r: int
     i: int | None
+    filters: tuple[str, ...] = ()
 
 
 class Sent(NamedTuple):
@@ -84,7 +86,7 @@ def _row(text: str, name: str, at: Position) -> list[Fact | Sent | Made]:
     table = TABLES.get(physical[0] if physical else name)
     if table is not None and table.emitted_by is None:
         if at.n == 0:
-            found.append(Fact(at.r, at.i))
+            found.append(Fact(at.r, at.i, table.filters))
         else:
             reasons.append(f"rows of {name} are facts, their _n is 0, not {at.n}")
     kinds = set(DERIVED.values())

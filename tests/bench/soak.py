@@ -67,6 +67,8 @@ class Series:
         default_factory=lambda: defaultdict(lambda: defaultdict(list))
     )
     restarts: dict[str, int] = field(default_factory=dict)
+    hindmost: str = ""
+    """The table that was furthest behind at the last sample, and where it was."""
 
     def add(self, quantity: str, name: str, seconds: float, value: float) -> None:
         """Note one value."""
@@ -153,8 +155,10 @@ class Soak:
                 self.series.add("handles", status.name, seconds, sum(map(handles, pids)))
         own = os.getpid()
         self.series.add("memory_mb", "this measurement", seconds, memory_mb(own))
-        positions = [one.position for one in await present(self._pool, VERSIONS)]
-        behind = await moments.behind_s(self._log, min(positions, default=0))
+        tables = await present(self._pool, VERSIONS)
+        hindmost = min(tables, key=lambda one: one.position)
+        self.series.hindmost = f"{hindmost.table.physical} at {hindmost.position}"
+        behind = await moments.behind_s(self._log, hindmost.position)
         self.series.add("lag_s", "hindmost table", seconds, behind)
         for name, graph in (await overview.graphs_of(self._log, self._out)).items():
             self.series.add("lag_s", f"graph {name}", seconds, graph["lag_s"])
@@ -212,6 +216,7 @@ def result(options: argparse.Namespace, series: Series, messages: int) -> dict[s
         "offered_per_s": options.rate,
         "log_messages": messages,
         "restarts": sum(series.restarts.values()),
+        "hindmost": series.hindmost,
         **{
             quantity: {name: _said(one) for name, one in by_name.items()}
             for quantity, by_name in verdicts.items()

@@ -375,6 +375,7 @@ async def test_an_event_that_the_facts_do_not_make_is_said_to_be_none(markets: P
     for text, reason in (
         (f"bars:{bar.at.r},{bar.at.i},{bar.at.n + 900}", "make no such bar"),
         ("LOG:99999999", "LOG has no record"),
+        ("trades:1,0,0", "no row of md.trade"),
         ("LOG:1,5", "is one event"),
         ("OUT:99999999", "OUT has no message"),
         (f"OUT:{markets.out.end - 1}", "is a checkpoint"),
