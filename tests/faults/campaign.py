@@ -214,7 +214,8 @@ class Campaign:
         assert not waiting.done(), waiting.result()
         pid, killed_ns = self.kill("valkey"), time.time_ns()
         async with httpx2.AsyncClient(timeout=20) as client:
-            assert (await client.get(url)).status_code == 200
+            answer = await client.get(url)
+            assert answer.status_code == 200, (answer.status_code, answer.text)
         (outcome,) = await asyncio.gather(waiting, return_exceptions=True)
         assert isinstance(outcome, ValkeyGone), outcome
         await cache.aclose()

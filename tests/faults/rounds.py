@@ -40,7 +40,7 @@ async def play(stage: Stage, tally: Tally, seed: int, among: Sequence[str]) -> N
         tell(tally, await played(stage, seed, new[0] if new else kind, random))
     except (AssertionError, TimeoutError) as error:
         failed = Round(seed, new[0] if new else kind, "", "", None, 0.0, 0, 0, 0, 0)
-        why = f"{type(error).__name__}: {error or traceback.format_exc()}"
+        why = f"{type(error).__name__}: {str(error) or traceback.format_exc()}"
         tell(tally, replace(failed, why=(why[-2_000:],)))
         await stage.recover()
     stage.engine.check()
