@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -36,10 +37,11 @@ class Lock:
 
     def release(self) -> None:
         """Let it go; does nothing when it is not held."""
-        if self._descriptor is not None:
-            os.ftruncate(self._descriptor, 0)
-            os.close(self._descriptor)
-            self._descriptor = None
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            with suppress(OSError):  # a disk that fails must not keep us from letting go
+                os.ftruncate(descriptor, 0)
+            os.close(descriptor)
 
     def holder(self) -> int | None:
         """The pid the holder wrote, None when it wrote none."""
