@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 from tidemill.deploy.kernels import keep_kernels
 from tidemill.tests.servers import (
@@ -20,6 +21,30 @@ from tidemill.tests.servers import (
 
 assert "numba" not in sys.modules, "kernels must be kept before numba is loaded"
 keep_kernels()
+
+CAMPAIGNS = (
+    "tests/faults/",
+    "tests/flow/test_one_digest_killed.py",
+    "tests/flow/test_role_killed.py",
+    "tests/projections/test_killed.py",
+    "tests/deploy/test_clickhouse_front_process.py",
+    "tests/deploy/test_supervisor_killed.py",
+    "tests/contracts/test_log_faults.py",
+)
+"""What kills, stops or floods, or measures how long something may take."""
+
+
+class Files(LoadFileScheduling):
+    """With `-n`, a file runs in one process, and so do all campaigns: no two of them at once."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "campaigns" if nodeid.startswith(CAMPAIGNS) else super()._split_scope(nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Files:
+    """What `--dist` says is of no matter: this is the way that these tests are dealt out."""
+    return Files(config, log)
 
 
 @pytest.fixture
