@@ -20,6 +20,7 @@ _PASSING = (
     # A process that stood still in the middle of a transaction: Postgres has given it up.
     asyncpg.IdleInTransactionSessionTimeoutError,
     asyncpg.DiskFullError,
+    asyncpg.PostgresIOError,
     asyncpg.OutOfMemoryError,
     asyncpg.DeadlockDetectedError,
     asyncpg.SerializationError,

@@ -16,6 +16,8 @@ from tidemill.schemas.errors import Unavailable
         asyncpg.InterfaceError("connection has been released back to the pool"),
         # Of a process that stood still in the middle of a transaction.
         asyncpg.IdleInTransactionSessionTimeoutError("terminating connection due to timeout"),
+        # A disk that failed once: found by refusing the server a write.
+        asyncpg.PostgresIOError('could not extend file "base/12786/t1_32784": Input/output error'),
         # A query that began as the server was killed: found by killing it under load.
         asyncpg.InternalClientError("cannot switch to state 15; another operation (2) is in"),
     ],
