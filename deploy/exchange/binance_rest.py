@@ -7,6 +7,7 @@ and history reaches back as far as it is kept (Binance's begins at id 0), so an 
 later than was asked.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -55,7 +56,7 @@ def requested_levels(query: Query, default: int) -> int:
     return int(limit) if limit.isascii() and limit.isdigit() and len(limit) < 9 else 5_000
 
 
-class BinanceRest:
+class BinanceRest(ABC):
     """The endpoints of every product. `clock_us` is the venue's clock, UTC."""
 
     weights: ClassVar[dict[str, int]] = {}
@@ -124,13 +125,13 @@ class BinanceRest:
     def _time(self, query: Query, unit_us: int) -> bytes:
         return orjson.dumps({"serverTime": self.clock_us() // unit_us})
 
+    @abstractmethod
     def exchange_info(self, query: Query, unit_us: int) -> bytes:
         """What is traded."""
-        raise NotImplementedError
 
+    @abstractmethod
     def depth(self, query: Query, unit_us: int) -> bytes:
         """A snapshot of a book."""
-        raise NotImplementedError
 
     def _trades(self, query: Query, unit_us: int) -> bytes:
         market, limit = self.market(query), limited(query, 500, 1_000)

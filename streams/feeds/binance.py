@@ -8,6 +8,7 @@ snapshot in a capture of a single instrument (other recorders ask for it after i
 that it is known by then).
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 from urllib.parse import parse_qs, urlsplit
@@ -50,7 +51,7 @@ Answer = Callable[[Columns, int, Any, Mapping[str, list[str]]], None]
 """Reads the body of a REST answer, received at a time, to a path with a query."""
 
 
-class Binance:
+class Binance(ABC):
     """Declarations and decoding of one product; `api` is the first part of its REST paths.
 
     `weights` are what requests cost by path (1 unless said), `depth_weights` those of a snapshot by
@@ -84,9 +85,9 @@ class Binance:
         """What we call the venue's `raw`."""
         return raw
 
+    @abstractmethod
     def definition(self, entry: Mapping[str, Any]) -> InstrumentDefined:
         """Return what one entry of exchangeInfo's ``symbols`` defines. Raises Unreadable."""
-        raise NotImplementedError
 
     # what to ask
 
@@ -142,8 +143,9 @@ class Binance:
         """Decode a run of stream messages and REST answers."""
         return decode_run(self._read, received, raws, instruments)
 
+    @abstractmethod
     def _read(self, columns: Columns, at: int, message: Any) -> None:
-        raise NotImplementedError
+        """Read one message, received at position `at` of a run, into `columns`."""
 
     def _other(self, columns: Columns, at: int, message: Any, data: Any) -> None:
         """What is rare: klines, answers to commands and of REST, streams that are not used."""
