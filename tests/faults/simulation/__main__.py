@@ -10,21 +10,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tidemill.tests.faults.simulation.minimise import as_test, minimise
-from tidemill.tests.faults.simulation.plan import plan
-from tidemill.tests.faults.simulation.run import Outcome, run
-
-
-def _of_seed(seed: int) -> Outcome:
-    return run(plan(seed))
+from tidemill.tests.faults.simulation.run import Outcome, of_seed, run
 
 
 def outcomes(seeds: range, jobs: int) -> Iterator[Outcome]:
     """Run seeds, in any order."""
     if jobs == 1:
-        yield from map(_of_seed, seeds)
+        yield from map(of_seed, seeds)
         return
     with multiprocessing.get_context("spawn").Pool(jobs) as pool:
-        yield from pool.imap_unordered(_of_seed, seeds, chunksize=8)
+        yield from pool.imap_unordered(of_seed, seeds, chunksize=8)
 
 
 HEAD = """# What the simulation went through

@@ -4,7 +4,7 @@ import logging
 from dataclasses import dataclass
 
 from tidemill.tests.faults.simulation.check import check
-from tidemill.tests.faults.simulation.plan import Plan
+from tidemill.tests.faults.simulation.plan import Plan, plan
 from tidemill.tests.faults.simulation.world import World, world
 
 
@@ -30,6 +30,11 @@ def run(plan: Plan) -> Outcome:
             return _run(made)
     finally:
         logging.disable(logging.NOTSET)
+
+
+def of_seed(seed: int) -> Outcome:
+    """Run the plan of a seed."""
+    return run(plan(seed))
 
 
 def _run(made: World) -> Outcome:
