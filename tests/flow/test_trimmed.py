@@ -1,10 +1,11 @@
 """A LOG trimmed to its last part makes every table with the same digest: nobody sees the cut."""
 
+import json
 from pathlib import Path
 
 import pytest
 
-from tidemill.deploy.commands import rebuild, replay, trim, verify
+from tidemill.deploy.commands import rebuild, replay, trim, verify, why
 from tidemill.deploy.commands.output import Exit
 from tidemill.deploy.embedded.servers import servers_on
 from tidemill.deploy.replaying import digests, step
@@ -66,7 +67,10 @@ async def test_a_shard_without_snapshots_goes_on_over_the_archive_where_it_was(
 
 @pytest.mark.integration
 async def test_tables_on_servers_verify_against_a_log_that_was_trimmed(
-    exchanged: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    exchanged: Source,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(trim, "NOTICE_S", 0.0)
     monkeypatch.delenv("TIDEMILL_ARCHIVE", raising=False)
@@ -80,6 +84,13 @@ async def test_tables_on_servers_verify_against_a_log_that_was_trimmed(
             assert await trim.trim("0", True, data, True) is Exit.HELD
             assert (await opened.log.identity_of_log()).first == last + 1
             assert (await opened.log.identity()).first == 1
+            bar = await opened.out.last("bars.1m.>")
+        assert bar is not None
+        assert await why.why(f"OUT:{bar.sequence},0", 20, data, True) is Exit.HELD
+        told = json.loads(capsys.readouterr().out.splitlines()[-1])
+        trades = told["inputs"][0]
+        assert trades["records"] == told["event"]["record"]["trade_count"] > 0
+        assert {raw["held"] for raw in trades["raw"]} == {"archive"} == {told["cause"]["held"]}
         assert await verify.verify(verify.Options((), "", data, True)) is Exit.HELD
         made = rebuild.Options(("trades", "bars"), False, True, False, data, True)
         assert await rebuild.rebuild(made) is Exit.HELD
