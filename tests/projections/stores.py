@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import asyncpg
 
@@ -10,9 +11,11 @@ from tidemill.projections.clickhouse.client import ClickHouse
 from tidemill.projections.migrations import migrate
 from tidemill.projections.postgres.readings import Pool
 from tidemill.projections.registry import TABLES
+from tidemill.tests.projections.pristine import Pristine
 from tidemill.tests.servers import RunningClickHouse, RunningPostgres
 
 _OURS = "SELECT name FROM system.tables WHERE database = 'default'"
+_PRISTINE: WeakKeyDictionary[RunningClickHouse, Pristine] = WeakKeyDictionary()
 
 
 @dataclass
@@ -37,17 +40,24 @@ class Stores:
 async def stores_on(
     clickhouse_server: RunningClickHouse, postgres_server: RunningPostgres
 ) -> AsyncIterator[Stores]:
-    """Connect to both, drop whatever an earlier test left, and migrate."""
+    """Connect to both, and make them what migrations make, whatever an earlier test left."""
     clickhouse = ClickHouse(clickhouse_server.url, timeout_s=20)
     async with asyncpg.create_pool(postgres_server.dsn, min_size=1, max_size=16) as pool:
-        await pool.execute("DROP SCHEMA public CASCADE")
-        await pool.execute("CREATE SCHEMA public")
-        for (name,) in await clickhouse.query(_OURS):
-            await clickhouse.command(f"DROP TABLE IF EXISTS `{name}` SYNC")
-        assert await clickhouse.query(_OURS) == []
-        applied = await migrate(pool, clickhouse, list(TABLES.values()))
-        assert {"trades__v1", "latest_trades__v1"} <= set(applied)
+        pristine = _PRISTINE.get(clickhouse_server)
+        if pristine is None or not await pristine.restored(clickhouse, pool):
+            await _migrated_from_nothing(clickhouse, pool)
+            _PRISTINE[clickhouse_server] = await Pristine.of(clickhouse, pool)
         try:
             yield Stores(clickhouse, pool, clickhouse_server, postgres_server)
         finally:
             await clickhouse.close()
+
+
+async def _migrated_from_nothing(clickhouse: ClickHouse, pool: Pool) -> None:
+    await pool.execute("DROP SCHEMA public CASCADE")
+    await pool.execute("CREATE SCHEMA public")
+    for (name,) in await clickhouse.query(_OURS):
+        await clickhouse.command(f"DROP TABLE IF EXISTS `{name}` SYNC")
+    assert await clickhouse.query(_OURS) == []
+    applied = await migrate(pool, clickhouse, list(TABLES.values()))
+    assert {"trades__v1", "latest_trades__v1"} <= set(applied)

@@ -49,7 +49,7 @@ async def all_running(
 
 
 async def complete(stores: Stores, task: asyncio.Task[None], r: int) -> None:
-    waiting = asyncio.create_task(wait_for(stores.pool, list(TABLES), r, 40))
+    waiting = asyncio.create_task(wait_for(stores.pool, list(TABLES), r, 120))
     await asyncio.wait({waiting, task}, return_when=asyncio.FIRST_COMPLETED)
     if task.done():
         waiting.cancel()

@@ -70,7 +70,7 @@ async def caught_up(stores: Stores, log: Log, one: ClickHouseSink, name: str = "
     """Run a sink until its table is complete, or raise what ended it."""
     end = await log.append([facts.time(10_000)], None)
     async with running(one) as task:
-        waiting = asyncio.create_task(wait_for(stores.pool, [name], end, 20))
+        waiting = asyncio.create_task(wait_for(stores.pool, [name], end, 120))
         await asyncio.wait({waiting, task}, return_when=asyncio.FIRST_COMPLETED)
         if task.done():
             waiting.cancel()
@@ -174,13 +174,13 @@ async def test_a_second_writer_fences_the_first(stores: Stores) -> None:
     log, _ = facts.logs()
     await facts.append(log, facts.facts(200))
     async with running(sink(stores, log)) as first:
-        await wait_for(stores.pool, ["trades"], 200, 30)
+        await wait_for(stores.pool, ["trades"], 200, 120)
         async with running(sink(stores, log)) as second:
-            await wait_for(stores.pool, ["trades"], 200, 30)
+            await wait_for(stores.pool, ["trades"], 200, 120)
             await facts.append(log, facts.facts(100, start=200))
             with pytest.raises(Fenced):
-                await asyncio.wait_for(asyncio.shield(first), 30)
-            waiting = asyncio.create_task(wait_for(stores.pool, ["trades"], 300, 15))
+                await asyncio.wait_for(asyncio.shield(first), 120)
+            waiting = asyncio.create_task(wait_for(stores.pool, ["trades"], 300, 120))
             await asyncio.wait({waiting, second}, return_when=asyncio.FIRST_COMPLETED)
             assert not second.done(), second
             await waiting
@@ -206,14 +206,14 @@ async def test_a_zombie_that_wakes_up_long_after_its_successor_writes_nothing(
 
     owned.insert.send = slow_send  # type: ignore[method-assign] # the pause is the test
     task = asyncio.create_task(zombie._insert_on(owned))
-    await asyncio.wait_for(asleep.wait(), 30)
+    await asyncio.wait_for(asleep.wait(), 120)
     await caught_up(stores, log, sink(stores, log))
     await facts.append(log, facts.facts(200, start=300))
     await caught_up(stores, log, sink(stores, log))
     before = await stores.count("trades__v1")
     awake.set()
     with pytest.raises(Fenced):
-        await asyncio.wait_for(task, 30)
+        await asyncio.wait_for(task, 120)
     assert await stores.count("trades__v1") == before
     assert sent
     await assert_exact(stores, log)
@@ -226,16 +226,16 @@ async def test_a_table_of_another_log_is_refused(stores: Stores) -> None:
     other, _ = facts.logs()
     await facts.append(other, facts.facts(20))
     with pytest.raises(Regressed, match="made of log"):
-        await asyncio.wait_for(sink(stores, other).run(), 30)
+        await asyncio.wait_for(sink(stores, other).run(), 120)
 
 
 async def test_a_quiet_table_advances_with_time(stores: Stores) -> None:
     log, _ = facts.logs()
     await facts.append(log, [facts.trades(1), *(facts.time(k) for k in range(2, 30))])
     async with running(sink(stores, log)):
-        assert (await wait_for(stores.pool, ["trades"], 29, 30))["trades"].as_of == 29
+        assert (await wait_for(stores.pool, ["trades"], 29, 120))["trades"].as_of == 29
         await facts.append(log, [facts.time(30)])
-        await wait_for(stores.pool, ["trades"], 30, 30)
+        await wait_for(stores.pool, ["trades"], 30, 120)
     await caught_up(stores, log, sink(stores, log))
     assert (await read(stores.pool, ["trades"]))["trades"].as_of == 31
 

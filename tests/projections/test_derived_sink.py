@@ -54,10 +54,10 @@ async def test_a_writer_killed_at_any_step_loses_and_doubles_no_bar(
     await filled(1, 300, log, write)
     dying = sink(stores, log, step=killed_at(step, times), table="bars", out=out, log_uuid=log.uuid)
     with pytest.raises(Killed):
-        await asyncio.wait_for(dying.run(), 20)
+        await asyncio.wait_for(dying.run(), 120)
     await filled(301, 400, log, write)
     async with running(sink(stores, log, table="bars", out=out, log_uuid=log.uuid)):
-        await wait_for(stores.pool, ["bars"], 400, 20)
+        await wait_for(stores.pool, ["bars"], 400, 120)
     await assert_exact(stores, log, 400)
 
 
@@ -71,7 +71,7 @@ async def test_a_checkpoint_that_is_missing_holds_the_table_back(stores: Stores)
         assert (await read(stores.pool, ["bars"]))["bars"].as_of == 0
         assert await stores.count("bars__v1") == 0
         await write.commit([], 12, [0])
-        await wait_for(stores.pool, ["bars"], 12, 20)
+        await wait_for(stores.pool, ["bars"], 12, 120)
         assert await stores.count("bars__v1") == len(bars(9))
 
 
@@ -81,7 +81,7 @@ async def test_a_takeover_reads_on_from_a_mark_and_not_from_the_start(stores: St
     async with running(sink(stores, log, table="bars", out=out, log_uuid=log.uuid)):
         for first in range(1, 380, 20):
             await filled(first, first + 19, log, write)
-            await wait_for(stores.pool, ["bars"], first + 19, 20)
+            await wait_for(stores.pool, ["bars"], first + 19, 120)
     row = await stores.pool.fetchrow("SELECT floor, mark_root, mark_sequence FROM sink")
     assert row is not None
     assert 0 < row["mark_root"] <= row["floor"] - 40 and row["mark_sequence"] > 500
@@ -95,6 +95,6 @@ async def test_a_takeover_reads_on_from_a_mark_and_not_from_the_start(stores: St
 
     out.read = watched  # type: ignore[method-assign, assignment] # where it begins is the question
     async with running(sink(stores, log, table="bars", out=out, log_uuid=log.uuid)):
-        await wait_for(stores.pool, ["bars"], 400, 20)
+        await wait_for(stores.pool, ["bars"], 400, 120)
     assert starts == [row["mark_sequence"]]
     await assert_exact(stores, log, 400)

@@ -3,8 +3,6 @@
 import asyncio
 import random
 import resource
-import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -19,6 +17,7 @@ from tidemill.projections.runtime import verify
 from tidemill.projections.sources import source
 from tidemill.schemas.errors import Unavailable
 from tidemill.streams.memory import MemoryLog
+from tidemill.tests.forked import CONTEXT, forked
 from tidemill.tests.projections import facts, writer
 from tidemill.tests.projections.stores import Stores, stores_on
 from tidemill.tests.servers import RunningPostgres, clickhouse_server
@@ -50,21 +49,15 @@ async def assert_exact(stores: Stores, log: MemoryLog) -> None:
 
 def kill_writer_at(stores: Stores, step: str, times: int, wait_s: float) -> None:
     """Run a writer in a process, and kill it when it has passed a step so many times."""
-    arguments = (stores.clickhouse_server.url, stores.postgres_server.dsn)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tidemill.tests.projections.writer", *arguments],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    with process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            times -= line.strip() == step
-            if times == 0:
-                time.sleep(wait_s)
-                process.kill()
-                return
-        raise AssertionError(f"the writer ended before {step}")
+    steps, passed = CONTEXT.Pipe(duplex=False)
+    process = forked(writer.write, stores.clickhouse_server.url, stores.postgres_server.dsn, passed)
+    passed.close()
+    with steps:
+        while times:  # EOFError when the writer ended before
+            times -= steps.recv() == step
+        time.sleep(wait_s)
+        process.kill()
+        process.join()
 
 
 async def test_kill_9_of_the_writer_at_every_step(stores: Stores) -> None:
@@ -76,7 +69,7 @@ async def test_kill_9_of_the_writer_at_every_step(stores: Stores) -> None:
         counts.append(await stores.count("trades__v1"))
     last = sink(stores, log, writer.LIMITS)
     task = asyncio.create_task(last.run())
-    await wait_for(stores.pool, ["trades"], writer.MESSAGES, 60)
+    await wait_for(stores.pool, ["trades"], writer.MESSAGES, 120)
     task.cancel()
     await asyncio.wait({task})
     assert len(set(counts)) >= 4
@@ -98,7 +91,7 @@ async def test_kill_9_of_clickhouse_during_inserts(own: Stores) -> None:
         kills += 1
         await asyncio.sleep(0.1)
         await own.clickhouse_server.start()
-    await wait_for(own.pool, ["trades"], writer.MESSAGES, 60)
+    await wait_for(own.pool, ["trades"], writer.MESSAGES, 120)
     task.cancel()
     await asyncio.wait({task})
     assert kills == 4 and one.metrics.absences >= 3
@@ -137,7 +130,7 @@ async def test_clickhouse_away_at_the_start_is_waited_for(own: Stores) -> None:
     await asyncio.sleep(0.5)
     assert not task.done()
     await own.clickhouse_server.start()
-    await wait_for(own.pool, ["trades"], writer.MESSAGES, 60)
+    await wait_for(own.pool, ["trades"], writer.MESSAGES, 120)
     task.cancel()
     await asyncio.wait({task})
     await assert_exact(own, log)

@@ -52,7 +52,7 @@ async def running(one: PostgresSink) -> AsyncIterator[asyncio.Task[None]]:
 async def caught_up(stores: Stores, one: PostgresSink, log: MemoryLog) -> None:
     end = (await log.identity()).last
     async with running(one) as task:
-        waiting = asyncio.create_task(wait_for(stores.pool, [one.table.name], end, 20))
+        waiting = asyncio.create_task(wait_for(stores.pool, [one.table.name], end, 120))
         await asyncio.wait({waiting, task}, return_when=asyncio.FIRST_COMPLETED)
         if task.done():
             waiting.cancel()
@@ -121,14 +121,14 @@ async def test_a_second_writer_fences_the_first(stores: Stores) -> None:
     log, _ = facts.logs()
     await facts.append(log, facts.facts(40))
     async with running(sink(stores, "instruments", log)) as first:
-        await wait_for(stores.pool, ["instruments"], 40, 20)
+        await wait_for(stores.pool, ["instruments"], 40, 120)
         async with running(sink(stores, "instruments", log)):
             while await stores.pool.fetchval("SELECT epoch FROM sink") < 2:
                 await asyncio.sleep(0.01)
             await facts.append(log, facts.facts(60, start=40))
             with pytest.raises(Fenced):
-                await asyncio.wait_for(asyncio.shield(first), 20)
-            await wait_for(stores.pool, ["instruments"], 100, 20)
+                await asyncio.wait_for(asyncio.shield(first), 120)
+            await wait_for(stores.pool, ["instruments"], 100, 120)
     await assert_exact(stores, "instruments", log)
 
 
@@ -156,7 +156,7 @@ async def test_the_latest_bar_is_the_youngest_whole_one_whatever_is_revised_late
     await write.commit([facts.bar(30, instrument=1)], 30)
     one = sink(stores, "latest_bars", log, out, log.uuid)
     async with running(one):
-        await wait_for(stores.pool, ["latest_bars"], 30, 20)
+        await wait_for(stores.pool, ["latest_bars"], 30, 120)
     # A late trade revises the older bar at root 40: it is not the latest for that.
     subject, payload = facts.bar(10, revision=1)
     from tidemill.schemas import frame, kinds
@@ -166,7 +166,7 @@ async def test_the_latest_bar_is_the_youngest_whole_one_whatever_is_revised_late
     record["at_r"] = 40
     await write.commit([(subject, frame.encode(decoded.kind, record, 1, -8, -8))], 40)
     async with running(sink(stores, "latest_bars", log, out, log.uuid)):
-        await wait_for(stores.pool, ["latest_bars"], 40, 20)
+        await wait_for(stores.pool, ["latest_bars"], 40, 120)
     rows = await stores.pool.fetch("SELECT symbol, _r, revision FROM latest_bars__v1 ORDER BY 1")
     assert [tuple(row) for row in rows] == [("BTCUSDT", 20, 0), ("ETHUSDT", 30, 0)]
 
@@ -177,7 +177,7 @@ async def test_prices_reach_their_table_behind_the_gate(stores: Stores) -> None:
     write = facts.Shards(out, log.uuid)
     await write.commit([facts.price(10), facts.price(20)], 15)
     async with running(sink(stores, "latest_prices", log, out, log.uuid)):
-        await wait_for(stores.pool, ["latest_prices"], 15, 20)
+        await wait_for(stores.pool, ["latest_prices"], 15, 120)
         row = await stores.pool.fetchrow("SELECT * FROM latest_prices__v1")
         assert row is not None and (row["_r"], row["pair"], row["window"]) == (
             10,
@@ -185,7 +185,7 @@ async def test_prices_reach_their_table_behind_the_gate(stores: Stores) -> None:
             "24h",
         )
         await write.commit([], 44)
-        await wait_for(stores.pool, ["latest_prices"], 44, 20)
+        await wait_for(stores.pool, ["latest_prices"], 44, 120)
     row = await stores.pool.fetchrow("SELECT * FROM latest_prices__v1")
     assert row is not None and row["_r"] == 20
     assert row["best_bid"] == Decimal(10**9 + 20).scaleb(-10) and row["best_bid_venue"] == "BINANCE"
@@ -198,4 +198,4 @@ async def test_a_log_that_is_shorter_than_the_table_is_refused(stores: Stores) -
     shorter = MemoryLog("LOG", ("md.>", "time"), uuid=log.uuid)
     await facts.append(shorter, facts.facts(20))
     with pytest.raises(Regressed, match="the log ends at 20"):
-        await asyncio.wait_for(sink(stores, "instruments", shorter).run(), 20)
+        await asyncio.wait_for(sink(stores, "instruments", shorter).run(), 120)

@@ -73,7 +73,7 @@ async def test_the_ordinary_sinks_go_on_where_a_rebuild_ended(stores: Stores) ->
     await step(log, out)
     end = (await log.identity()).last
     async with kept(stores, log, out):
-        await wait_for(stores.pool, list(TABLES), end, 60)
+        await wait_for(stores.pool, list(TABLES), end, 120)
         while any(v.position < end for v in await present(stores.pool, VERSIONS)):
             await asyncio.sleep(0.02)
     assert end > first
@@ -90,7 +90,7 @@ async def test_a_rebuild_takes_over_from_sinks_that_run_and_gives_back(stores: S
     assert table == TABLES["bars"]
     async with kept(stores, log, out):
         await rebuilt(stores, log, [table])
-        await wait_for(stores.pool, ["bars"], end, 20)
+        await wait_for(stores.pool, ["bars"], end, 120)
     assert await digests(stores, ALL, end) == before
 
 
@@ -180,7 +180,7 @@ async def test_a_rebuild_under_flow_is_swapped_in_and_its_sinks_go_on_from_out(
             await work.run(lambda _: None, then)
             await flowing
             end = (await log.identity()).last
-            await wait_for(stores.pool, list(TABLES), end, 60)
+            await wait_for(stores.pool, list(TABLES), end, 120)
             while any(v.position < end for v in await present(stores.pool, VERSIONS)):
                 await asyncio.sleep(0.02)
         stop.set()

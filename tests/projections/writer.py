@@ -1,11 +1,12 @@
-"""A ClickHouse sink as a process of its own, for tests that kill -9 it: python -m ... URL DSN.
+"""A ClickHouse sink as a process of its own, for tests that kill -9 it.
 
-Its log is the memory log of `facts`, the same in every process. It says every step that it passes
-on standard output, and ends only by being killed.
+Its log is the memory log of `facts`, the same in every process. It says every step that it passes,
+and ends only by being killed.
 """
 
 import asyncio
-import sys
+from collections.abc import Callable
+from multiprocessing.connection import Connection
 
 import asyncpg
 
@@ -16,11 +17,14 @@ from tidemill.projections.registry import TABLES
 from tidemill.projections.sources import source
 from tidemill.streams import subjects
 from tidemill.streams.memory import MemoryLog
+from tidemill.tests.forked import load
 from tidemill.tests.projections import facts
 
 UUID = "the-log-of-writers"
 MESSAGES, ROWS = 4_000, 40
 LIMITS = Limits(roots_max=60, rows_max=1_500, period_s=0.01, backoff_max_s=0.2)
+
+load(__name__)
 
 
 async def whole_log() -> MemoryLog:
@@ -30,19 +34,14 @@ async def whole_log() -> MemoryLog:
     return log
 
 
-def say(step: str) -> None:
-    """Tell the test which step is passed."""
-    print(step, flush=True)
+def write(url: str, dsn: str, steps: Connection) -> None:
+    """Write until killed, and send the name of each step that is passed."""
+    asyncio.run(_write(url, dsn, steps.send))
 
 
-async def main(url: str, dsn: str) -> None:
-    """Write until killed."""
+async def _write(url: str, dsn: str, say: Callable[[str], None]) -> None:
     log = await whole_log()
     async with asyncpg.create_pool(dsn, min_size=1, max_size=2) as pool:
         table = TABLES["trades"]
         rows = source(table, log, log, UUID)
         await ClickHouseSink(table, log, rows, ClickHouse(url), pool, LIMITS, say).run()
-
-
-if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], sys.argv[2]))
