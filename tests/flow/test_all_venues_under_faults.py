@@ -75,6 +75,10 @@ IDS: Mapping[tuple[str, str], Callable[[Market, int], int | None]] = {
 """The market's update id of the id that a book has; of others it is the same."""
 
 
+WRONGS = ("drop", "duplicate", "reorder")
+"""What is done to messages."""
+
+
 async def test_the_tables_hold_what_happened_at_every_venue_or_say_that_they_do_not(tmp_path: Path):
     async with (
         exchanges(TRADED, RATE) as (venues, feeds, instruments),
@@ -105,15 +109,16 @@ async def _run(
     await _all_valid(instruments, clickhouse, time.time_ns(), CAUGHT_UP_S)
     for exchange in venues:
         done = exchange.faults.done
-        assert done["drop"] + done["duplicate"] + done["reorder"] > 1 and done["cut"] > 1, done
+        assert min(done[kind] for kind in (*WRONGS, "cut")) > 1, done
 
 
 def misbehave(exchange: Exchange) -> None:
-    """Have 1 % of the messages of contiguous channels lost, sent twice and out of order, and every
-    connection cut every few seconds."""
+    """Have 1 % of the messages of contiguous channels lost, sent twice and out of order, some at
+    once (where few messages come, 1 % may be none), and every connection cut every few seconds."""
     for channel in CONTIGUOUS[exchange.venue]:
-        for kind in ("drop", "duplicate", "reorder"):
+        for kind in WRONGS:
             exchange.faults.arm({"kind": kind, "channel": channel, "rate": "0.01"}, 0.0)
+            exchange.faults.arm({"kind": kind, "channel": channel, "count": "2"}, 0.0)
     exchange.faults.arm({"kind": "cut", "every": str(CUT_S)}, 0.0)
 
 
@@ -200,4 +205,4 @@ def _books_are_right(one: Instrument, books: Iterator[Shown]) -> None:
         seen["invalid" if shown.sides is None else "valid"] += 1
         if shown.sides is not None:
             assert shown.sides == _true_book(one, shown.last_id), (one, shown.r, shown.last_id)
-    assert seen["valid"] > 50 and seen["invalid"] > 0, (one, seen)
+    assert seen["valid"] > 10 and seen["invalid"] > 0, (one, seen)
