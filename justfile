@@ -46,7 +46,7 @@ fmt: setup
 lock:
     uv pip compile pyproject.toml --extra embedded --group dev --universal --python-version 3.11 --generate-hashes --output-file requirements.lock
 
-# a benchmark: pipeline, rebuild, replay, latency, verify, growth, archive
+# a benchmark: pipeline, rebuild, replay, latency, feeds, wire, book, verify, growth, archive, soak
 bench name *arguments: setup
     {{ python }} -m tidemill.deploy.cli bench {{ name }} {{ arguments }}
 
@@ -54,9 +54,25 @@ bench name *arguments: setup
 clean:
     rm -rf .tidemill
 
-# every crash point and server kill under half the pipeline's rate; a report beside
-faults: setup
+# faults on a running engine, by seed, each round held against log and tables; a report beside
+faults *arguments: setup
+    {{ python }} -m tidemill.tests.faults {{ arguments }}
+
+# every crash point and server kill under heavy load, and every n-th system call of the servers
+kills: setup
     TIDEMILL_FAULTS=full TIDEMILL_FAULTS_REPORT=faults.jsonl {{ python }} -m pytest -q -s tests/faults
+
+# the engine's own code through crashes, zombies and lost answers, one schedule a seed
+simulate *arguments: setup
+    {{ python }} -m tidemill.tests.faults.simulation {{ arguments }}
+
+# does every injected defect still fail a test? writes tests/faults/DEFECTS.md
+defects: setup
+    {{ python }} -m tidemill.tests.faults.defects
+
+# an hour with everything running: is anything growing?
+soak *arguments: setup
+    {{ python }} -m tidemill.deploy.cli bench soak --seconds 3600 --report tests/bench/reports {{ arguments }}
 
 # write the generated documents anew: SBE schema, JSON Schemas, AsyncAPI
 documents: setup
