@@ -1,4 +1,4 @@
-"""`python -m tidemill.tests.faults.checked DIR`: the servers of a run at rest, and the checker on it.
+"""`python -m tidemill.tests.faults.checked DIR`: serve a run at rest, and check it independently.
 
 Exit status is the checker's: 0 where no invariant is broken.
 """
