@@ -62,6 +62,9 @@ class PassSource:
         if opening == self.opening:
             self.wanted = batch.done + 1
 
+    async def gather(self, seconds: float) -> None:
+        """Do not wait: all tables are read in one pass, and none may hold up the others."""
+
     async def next(self, timeout_s: float) -> Batch | None:
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):

@@ -1,5 +1,6 @@
 """Where a table's rows come from: LOG itself, or OUT behind the gate of its checkpoints."""
 
+import asyncio
 import logging
 from collections.abc import Iterable
 from typing import NamedTuple, Protocol
@@ -43,6 +44,10 @@ class Source(Protocol):
 
     async def open(self, start: int, mark: Mark) -> None:
         """Begin again: the next batch starts with root `start`. `mark` is where OUT holds it."""
+        ...
+
+    async def gather(self, seconds: float) -> None:
+        """Let what comes come together for so long, unless something is known to wait already."""
         ...
 
     async def next(self, timeout_s: float) -> Batch | None:
@@ -117,6 +122,10 @@ class LogSource:
         self._done = start - 1
         self._reader = await self._log.read(start, (*self._table.filters, "time"))
 
+    async def gather(self, seconds: float) -> None:
+        if self.lag == 0:
+            await asyncio.sleep(seconds)
+
     async def next(self, timeout_s: float) -> Batch | None:
         assert self._reader is not None, "the source is not open"
         messages = await self._reader.pull(PULL_MESSAGES_MAX, PULL_BYTES_MAX, timeout_s)
@@ -173,6 +182,10 @@ class OutSource:
                 self._gate.tell(message.subject, message.payload)
         filters = (*self._table.filters, CHECKPOINTS)
         self._reader = await self._out.read(self._next_sequence, filters)
+
+    async def gather(self, seconds: float) -> None:
+        if self.lag == 0:
+            await asyncio.sleep(seconds)
 
     async def next(self, timeout_s: float) -> Batch | None:
         assert self._reader is not None, "the source is not open"

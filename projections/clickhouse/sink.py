@@ -237,8 +237,8 @@ class ClickHouseSink:
             for parts, done, mark in collected.ready(busy=not self._free.is_set()):
                 self._free.clear()
                 await blocks.put(_block(owned.insert, parts, done, mark))
+            await self._source.gather(collected.due_s)
             if self._source.lag == 0:
-                await asyncio.sleep(collected.due_s)
                 await self._free.wait()
             batch = await self._source.next(PULL_TIMEOUT_S)
             if batch is not None:

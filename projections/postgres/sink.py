@@ -85,8 +85,7 @@ class PostgresSink:
         async with self._connection() as connection:
             while True:
                 due_s = told + self._limits.period_s - time.monotonic()
-                if self._source.lag == 0 and due_s > 0:
-                    await asyncio.sleep(due_s)
+                await self._source.gather(max(0.0, due_s))
                 batch = await self._source.next(PULL_TIMEOUT_S)
                 rows = batch.rows if batch is not None else None
                 done = batch.done if batch is not None else done

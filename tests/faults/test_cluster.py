@@ -37,4 +37,4 @@ async def test_who_knows_one_member_goes_on_with_another_when_it_dies(three: Clu
 async def test_nothing_is_lost_or_twice_when_a_leader_goes(tmp_path: Path) -> None:
     found = await log_port(tmp_path, Random(3), strikes=1)
     assert (found.lost, found.duplicated, found.why) == (0, 0, ())
-    assert found.witnessed > 100
+    assert found.witnessed > 20
