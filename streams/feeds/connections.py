@@ -154,7 +154,7 @@ class Connections:
 
     def _note(self, turned: Turned) -> None:
         counted = self._joined if self.connected else self._up
-        connected = bool(self._up) and all(self._up[key] for key in counted)
+        connected = bool(counted) and all(self._up[key] for key in counted)
         if connected != self.connected:
             self.connected = turned.connected = connected
             if connected:

@@ -99,6 +99,16 @@ def test_an_instrument_that_joins_does_not_disconnect_the_others():
     assert down.connected is False
 
 
+def test_a_feed_of_which_nothing_that_was_heard_is_wanted_any_more_is_not_connected():
+    connections = Connections()
+    turns = [
+        *(turn(1, "OPENING", "A"), turn(1, "DOWN", "A"), turn(3, "UP", "A")),
+        *(turn(1, "OPENING", "B"), turn(3, "CLOSED", "A")),
+    ]
+    assert [t.connected for t in taken(connections, *turns)] == [None, None, True, None, False]
+    assert not connections.connected
+
+
 def test_a_failed_opening_is_down_and_nothing_lapses_twice():
     connections = Connections()
     told = taken(connections, turn(1, "OPENING"), turn(1, "DOWN"), turn(2, "OPENING"))
