@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+import subprocess
 import sys
 import time
 import traceback
@@ -38,7 +39,7 @@ async def play(stage: Stage, tally: Tally, seed: int, among: Sequence[str]) -> N
     new = [name for name in among if name not in known]
     try:
         tell(tally, await played(stage, seed, new[0] if new else kind, random))
-    except (AssertionError, TimeoutError) as error:
+    except (AssertionError, TimeoutError, subprocess.TimeoutExpired) as error:
         failed = Round(seed, new[0] if new else kind, "", "", None, 0.0, 0, 0, 0, 0)
         why = f"{type(error).__name__}: {str(error) or traceback.format_exc()}"
         tell(tally, replace(failed, why=(why[-2_000:],)))

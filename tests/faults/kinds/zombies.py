@@ -1,7 +1,8 @@
 """Zombies: an owner stands still in the middle of a write until its successor writes, and goes on.
 
-It must be refused, write nothing and say so; whoever the supervisor starts in its place then takes
-over from the successor, which must be refused in its turn.
+It must be refused, write nothing and say so. Then the successor is killed where it is a writer of
+LOG (nobody takes over from one that still writes); else whoever the supervisor starts takes over
+from it, and it must be refused in its turn.
 """
 
 import asyncio
@@ -21,6 +22,7 @@ POINTS: Mapping[str, list[str]] = {
 }
 MORE_S = (0.0, 0.5, 3.0)
 """How long the successor goes on alone: shorter and longer than a lease lasts."""
+WRITERS = ("feeds", "load")
 REFUSED = "Fenced:"
 """How a process that was fenced says so when it ends."""
 
@@ -63,6 +65,11 @@ async def _refused(
             await asyncio.sleep(0.02)
     said = stage.logged(role)
     assert said.count(REFUSED) > refusals, said[-2_000:]
+    if role in WRITERS:
+        successor.send_signal(SIGKILL)
+        await asyncio.to_thread(successor.wait, FLOW_S)
+        await stage.replaced(role, pid)
+        return f"{pid} was refused; its successor {successor.pid} was killed"
     await stage.replaced(role, pid)
     status = await asyncio.to_thread(successor.wait, FLOW_S)
     told = stage.said_in[successor.pid].read_text(errors="replace")
