@@ -14,21 +14,19 @@ from crc32c import crc32c
 from tidemill.schemas import frame, kinds
 from tidemill.streams import subjects
 from tidemill.streams.memory import MemoryLog
-from tidemill.tests.faults.checker.appended import Identity, decoded
+from tidemill.tests.faults.checker.appended import Identity
 from tidemill.tests.faults.checker.batches import Batches
 from tidemill.tests.faults.checker.checkpoints import (
     check_history,
     check_identity,
     fields_of,
-    progress_of,
     read_history,
 )
 from tidemill.tests.faults.checker.fences import Fences
 from tidemill.tests.faults.checker.memory import Sample, check_memory, read_samples
 from tidemill.tests.faults.checker.messages import Message
-from tidemill.tests.faults.checker.recomputed import Recomputed, compare
-from tidemill.tests.faults.checker.spool import Spool
 from tidemill.tests.faults.checker.verdicts import FINDINGS_MAX, Verdicts
+from tidemill.tests.faults.judging import judged
 from tidemill.tests.flow.logs import append, out_in_memory
 from tidemill.tests.flow.sources import Facts
 from tidemill.tests.flow.test_derived_markets import Markets, run
@@ -54,19 +52,6 @@ async def both() -> tuple[Messages, Messages]:
     await run(log, out, "fused", 2, Random(3), log.end - 1)
     found = [[Message(*m) for m in one.slice(1, one.end) if m is not None] for one in (log, out)]
     return found[0], found[1]
-
-
-def judged(log: Messages, out: Messages, directory: Path) -> Verdicts:
-    verdicts, recomputed = Verdicts(), Recomputed()
-    spool = Spool(directory, verdicts)
-    for message in out:
-        spool.take(message)
-    for message in log:
-        recomputed.take(message, *decoded(message))
-    progress = progress_of(spool.checkpoints.values())
-    derived = spool.range(1, max(len(log), spool.newest))
-    compare(recomputed.expected, recomputed.letters, derived, progress, verdicts)
-    return verdicts
 
 
 def of(out: Messages, root: str) -> int:

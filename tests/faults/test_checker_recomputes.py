@@ -14,13 +14,9 @@ from tidemill.schemas.identifiers import ALL, partition
 from tidemill.schemas.kinds import KINDS
 from tidemill.streams import subjects
 from tidemill.streams.memory import MemoryLog
-from tidemill.tests.faults.checker.appended import decoded
 from tidemill.tests.faults.checker.bars import INTERVALS_S, InstrumentBars
-from tidemill.tests.faults.checker.checkpoints import progress_of
 from tidemill.tests.faults.checker.messages import Message
-from tidemill.tests.faults.checker.recomputed import Recomputed, compare
-from tidemill.tests.faults.checker.spool import Spool
-from tidemill.tests.faults.checker.verdicts import Verdicts
+from tidemill.tests.faults.judging import judged
 from tidemill.tests.flow.logs import append, out_in_memory
 from tidemill.tests.flow.sources import Facts
 from tidemill.tests.flow.test_derived_markets import Markets, run
@@ -83,19 +79,6 @@ async def run_in_memory(facts: Facts, shards: int = 2) -> tuple[list[Message], l
     await run(log, out, "fused", shards, Random(1), log.end - 1)
     both = [[Message(*m) for m in one.slice(1, one.end) if m is not None] for one in (log, out)]
     return both[0], both[1]
-
-
-def judged(log: list[Message], out: list[Message], directory: Path) -> Verdicts:
-    verdicts, recomputed = Verdicts(), Recomputed()
-    spool = Spool(directory, verdicts)
-    for message in out:
-        spool.take(message)
-    for message in log:
-        recomputed.take(message, *decoded(message))
-    progress = progress_of(spool.checkpoints.values())
-    derived = spool.range(1, max(len(log), spool.newest))
-    compare(recomputed.expected, recomputed.letters, derived, progress, verdicts)
-    return verdicts
 
 
 @pytest.mark.parametrize("seed", range(3))
