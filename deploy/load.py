@@ -45,13 +45,15 @@ class Load:
         self.prices = (1_000 * 0.7 ** np.arange(instruments) * 1e8).astype(np.int64) + 10**7
         self.next_id = np.ones(instruments, np.uint64)
         self.ts = START_NS
+        self.sequence = 0
+        """Source sequence of the newest fact."""
 
     def opening(self) -> list[tuple[str, bytes]]:
         """Return definitions, a first status and the time: what comes before any trade."""
         facts = [
             (
                 subjects.md("instrument", d.venue, d.symbol, partition(d.pair)),
-                events.encode(d),
+                events.encode(d.model_copy(update={"sequence": self._numbered()})),
             )
             for d in self.definitions
         ]
@@ -61,7 +63,8 @@ class Load:
         """Return the feed's status as of now."""
         status = STATUS.empty(1)
         status["venue_time"] = status["ts_recv"] = self.ts
-        return subjects.md("status", self.venue, "SPOT", ALL), frame.encode(STATUS, status, 1)
+        payload = frame.encode(STATUS, status, self._numbered())
+        return subjects.md("status", self.venue, "SPOT", ALL), payload
 
     def time(self) -> tuple[str, bytes]:
         """Return the time as of now."""
@@ -97,8 +100,7 @@ class Load:
             subject = subjects.md(
                 "trade", self.venue, definition.symbol, partition(definition.pair)
             )
-            sequence = int(records["trade_id"][-1])
-            facts.append((subject, frame.encode(TRADE, records, sequence, -8, -8)))
+            facts.append((subject, frame.encode(TRADE, records, self._numbered(), -8, -8)))
         return facts
 
     def round(self, count: int) -> list[tuple[str, bytes]]:
@@ -119,3 +121,7 @@ class Load:
                 batch.append(self.status())
                 status_at = self.ts
             yield batch
+
+    def _numbered(self) -> int:
+        self.sequence += 1
+        return self.sequence

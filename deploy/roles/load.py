@@ -13,6 +13,7 @@ from tidemill.streams.appender import Appender
 from tidemill.streams.feeds.live import ReceiveClock
 from tidemill.streams.log import Log
 from tidemill.streams.proof import prove
+from tidemill.streams.writer import sequence_of
 
 INSTRUMENTS = 8
 ROUND_S = 0.02
@@ -31,8 +32,11 @@ async def run(settings: Settings, rate: int) -> None:
         appender = Appender(opened.log, "md.*.LOAD.*.*")
         load = Load(INSTRUMENTS, rate)
         load.ts = now()
-        if await appender.own() is None:
+        newest = await appender.own()
+        if newest is None:
             await appender.append([fact for fact in load.opening() if fact[0] != "time"])
+        else:
+            load.sequence = sequence_of(newest.payload)
         await _continue(load, opened.log)
         status_at = 0
         while True:

@@ -15,9 +15,6 @@ from tidemill.tests.faults.checker.sbe import Frame, UnreadableError, decode
 from tidemill.tests.faults.checker.trade_ids import TradeIds
 from tidemill.tests.faults.checker.verdicts import Verdicts
 
-UNNUMBERED = ("LOAD",)
-"""Venues whose writers do not number their messages: their trade ids say it."""
-
 
 class Identity(NamedTuple):
     """Which stream it is, and the sequences that it holds."""
@@ -118,7 +115,7 @@ class Appended:
     ) -> None:
         """I2 of the writer: one venue's feeds, or time."""
         subject = parse(message.subject)
-        if subject is None or subject.root not in ("md", "time") or subject.venue in UNNUMBERED:
+        if subject is None or subject.root not in ("md", "time"):
             return
         if frame is None and event is None:
             self._sequences.pop(subject.venue or "time", None)  # whatever its number was

@@ -25,6 +25,7 @@ from tidemill.schemas.kinds.status import STATUS
 from tidemill.schemas.kinds.trade import TRADE
 from tidemill.streams import subjects
 from tidemill.streams.appender import Appender
+from tidemill.streams.writer import sequence_of
 from tidemill.tests.faults.stage import Stage, Struck
 
 VENUE = "FOREIGN"
@@ -148,16 +149,20 @@ class Foreign:
         )
         self._appender = Appender(stage.observer.log, f"md.*.{VENUE}.*.*")
         self._id = 0
+        self._sequence = 0
 
     async def open(self) -> None:
         """Define the instrument, and say that its feed is there."""
-        await self._appender.own()
+        newest = await self._appender.own()
+        self._sequence = sequence_of(newest.payload) if newest is not None else 0
         status = STATUS.empty(1)
         status["venue_time"] = status["ts_recv"] = time.time_ns()
         defined = subjects.md("instrument", VENUE, self.symbol, self.partition)
         feed = subjects.md("status", VENUE, "SPOT", ALL)
-        facts = [(defined, events.encode(self._definition))]
-        await self._appender.append([*facts, (feed, frame.encode(STATUS, status, 1))])
+        definition = self._definition.model_copy(update={"sequence": self._numbered()})
+        facts = [(defined, events.encode(definition))]
+        there = frame.encode(STATUS, status, self._numbered())
+        await self._appender.append([*facts, (feed, there)])
 
     def frame(self, count: int) -> bytes:
         """Return a frame of the next `count` trades."""
@@ -166,7 +171,7 @@ class Foreign:
         records["trade_id"] = np.arange(self._id + 1, self._id + count + 1)
         records["price"], records["quantity"], records["aggressor_side"] = 10**10, 10**8, 1
         self._id += count
-        return frame.encode(TRADE, records, self._id, -8, -8)
+        return frame.encode(TRADE, records, self._numbered(), -8, -8)
 
     async def trades(self, count: int) -> int:
         """Append good trades in one frame; return its position."""
@@ -176,6 +181,10 @@ class Foreign:
         """Append a message on the subject of the instrument's trades; return its position."""
         subject = subjects.md("trade", VENUE, self.symbol, self.partition)
         return await self._appender.append([(subject, payload)])
+
+    def _numbered(self) -> int:
+        self._sequence += 1
+        return self._sequence
 
 
 async def _skip(stage: Stage, processor: str, r: int) -> None:
