@@ -3,7 +3,7 @@
 from crc32c import crc32c
 
 from tidemill.schemas.errors import Regressed
-from tidemill.streams.log import Log
+from tidemill.streams.log import Identity, Log
 from tidemill.streams.runtime.checkpoint import Checkpoint
 from tidemill.streams.runtime.gate import CHECKPOINTS
 
@@ -15,18 +15,26 @@ async def prove(log: Log, out: Log) -> None:
     gives its sequences anew. The first to append would hide that from all who look at the end.
     """
     read = [Checkpoint.read(message.payload) for message in await out.lasts(CHECKPOINTS)]
-    stood = sorted({(one.graph, one.log, one.done, one.tail) for one in read})
     identity = await log.identity()  # asked after the checkpoints: it can only have grown since
+    for checkpoint in {(one.graph, one.log, one.done, one.tail): one for one in read}.values():
+        await prove_one(log, checkpoint, identity)
+
+
+async def prove_one(log: Log, checkpoint: Checkpoint, identity: Identity) -> None:
+    """Raise Regressed unless LOG, which was `identity`, is the one that a checkpoint speaks of."""
     how = "restore LOG or re-feed it (`tidemill repair`); nothing was written"
-    for graph, uuid, done, tail in stood:
-        if uuid != identity.uuid:
-            raise Regressed(f"LOG REGRESSED: it is stream {identity.uuid}, not {uuid}: {how}")
-        if done > identity.last:
-            raise Regressed(
-                f"LOG REGRESSED: it ends at {identity.last}, {graph} has stepped {done}: {how}"
-            )
-        message = await log.get(done) if done else None
-        if message is None and done >= max(1, identity.first):
-            raise Regressed(f"LOG REGRESSED: {done} is missing: {how}")
-        if message is not None and crc32c(message.payload) != tail:
-            raise Regressed(f"LOG REGRESSED: {done} is another message: {how}")
+    done = checkpoint.done
+    if checkpoint.log != identity.uuid:
+        raise Regressed(f"LOG REGRESSED: it is stream {identity.uuid}, not {checkpoint.log}: {how}")
+    if done > identity.last:
+        identity = await log.identity()  # another shard may have stepped what came since
+    if done > identity.last:
+        raise Regressed(
+            f"LOG REGRESSED: it ends at {identity.last}, {checkpoint.graph} has stepped {done}:"
+            f" {how}"
+        )
+    message = await log.get(done) if done else None
+    if message is None and done >= max(1, identity.first):
+        raise Regressed(f"LOG REGRESSED: {done} is missing: {how}")
+    if message is not None and crc32c(message.payload) != checkpoint.tail:
+        raise Regressed(f"LOG REGRESSED: {done} is another message: {how}")

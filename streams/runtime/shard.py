@@ -11,11 +11,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from crc32c import crc32c
-
-from tidemill.schemas.errors import Fenced, Regressed, Unavailable
+from tidemill.schemas.errors import Fenced, Unavailable
 from tidemill.schemas.identifiers import ALL, PARTITIONS, partition_token
-from tidemill.streams import crash_points
+from tidemill.streams import crash_points, proof
 from tidemill.streams import log as port
 from tidemill.streams.log import Log, Message
 from tidemill.streams.runtime import control
@@ -290,29 +288,9 @@ class Shard:
             found.append((message, checkpoint))
             key = (checkpoint.log, checkpoint.done, checkpoint.tail)
             if key not in proven:
-                await self._prove(checkpoint, identity)
+                await proof.prove_one(self._log, checkpoint, identity)
                 proven[key] = None
         return found
-
-    async def _prove(self, checkpoint: Checkpoint, identity: port.Identity) -> None:
-        """Raise Regressed unless LOG is the one that a checkpoint speaks of."""
-        how = "restore LOG or re-feed it (`tidemill repair`); nothing was written"
-        if checkpoint.log != identity.uuid:
-            raise Regressed(
-                f"LOG REGRESSED: it is stream {identity.uuid}, not {checkpoint.log}: {how}"
-            )
-        if checkpoint.done > identity.last:
-            identity = await self._log.identity()  # another shard may have stepped what came since
-        if checkpoint.done > identity.last:
-            raise Regressed(
-                f"LOG REGRESSED: it ends at {identity.last}, {checkpoint.graph} has stepped"
-                f" {checkpoint.done}: {how}"
-            )
-        message = await self._log.get(checkpoint.done) if checkpoint.done else None
-        if message is None and checkpoint.done >= max(1, identity.first):
-            raise Regressed(f"LOG REGRESSED: {checkpoint.done} is missing: {how}")
-        if message is not None and crc32c(message.payload) != checkpoint.tail:
-            raise Regressed(f"LOG REGRESSED: {checkpoint.done} is another message: {how}")
 
     async def _restore(self, saved: dict[int, Saved], log_uuid: str) -> None:
         """Bring all partitions to one position: the oldest catches up to the next, and joins it."""

@@ -51,27 +51,28 @@ def _one(
 
 
 SHARD = "streams.runtime.shard:Shard"
+PROOF = "streams.proof:prove_one"
 NAMED: tuple[Named, ...] = (
     _one(
         "a log of another identity is accepted",
         "I12",
-        f"{SHARD}._prove",
+        PROOF,
         ("if checkpoint.log != identity.uuid:", "if False:"),
         test_resuming.test_a_log_that_is_not_the_checkpoints_log_stops_a_shard_before_any_effect,
     ),
     _one(
         "a log with another past is accepted",
         "I12",
-        f"{SHARD}._prove",
+        PROOF,
         ("if message is not None and crc32c(message.payload) != checkpoint.tail:", "if False:"),
         test_resuming.test_a_log_that_is_not_the_checkpoints_log_stops_a_shard_before_any_effect,
     ),
     _one(
         "a log that is shorter than what was stepped is accepted",
         "I12",
-        f"{SHARD}._prove",
+        PROOF,
         (
-            "if checkpoint.done > identity.last:\n        raise",
+            "if done > identity.last:\n        raise",
             "if False:\n        raise",
         ),
         test_resuming.test_a_log_that_is_not_the_checkpoints_log_stops_a_shard_before_any_effect,
