@@ -5,8 +5,8 @@ import math
 from numba import njit
 
 from tidemill.processors.kernels.indicator import SIGNATURE, Indicator, Parameter, Values
-from tidemill.processors.kernels.moving_averages import NAN, period, smooth
-from tidemill.processors.kernels.oscillators import highest, wilder
+from tidemill.processors.kernels.moving_averages import NAN, larger, period, smaller, smooth
+from tidemill.processors.kernels.oscillators import extreme, settle, wilder
 
 
 @njit(cache=True, error_model="numpy")
@@ -59,7 +59,7 @@ def run_stddev(state: Values, parameters: Values, inputs: Values, outputs: Value
         if seen == 0.0:
             origin, total, squares = begin(ring, inputs[0, k])
         at, origin, total, squares = spread(ring, at, origin, total, squares, inputs[0, k])
-        seen = min(seen + 1.0, length)
+        seen = smaller(seen + 1.0, length)
         outputs[0, k] = deviation(length, total, squares) if seen >= length else NAN
     state[0], state[1], state[2], state[3], state[4] = seen, at, origin, total, squares
 
@@ -77,7 +77,7 @@ def run_bollinger(state: Values, parameters: Values, inputs: Values, outputs: Va
         if seen == 0.0:
             origin, total, squares = begin(ring, close)
         at, origin, total, squares = spread(ring, at, origin, total, squares, close)
-        seen = min(seen + 1.0, length)
+        seen = smaller(seen + 1.0, length)
         for j in range(5):
             outputs[j, k] = NAN
         if seen >= length:
@@ -102,7 +102,9 @@ def run_keltner(state: Values, parameters: Values, inputs: Values, outputs: Valu
         high, low, close = inputs[0, k], inputs[1, k], inputs[2, k]
         seen, average = smooth(seen, average, length, alpha, close)
         if any_before > 0.0:
-            seen2, reach = wilder(seen2, reach, length2, max(high, before) - min(low, before))
+            seen2, reach = wilder(
+                seen2, reach, length2, larger(high, before) - smaller(low, before)
+            )
         before, any_before = close, 1.0
         outputs[0, k] = outputs[1, k] = outputs[2, k] = NAN
         if seen >= length:
@@ -117,18 +119,17 @@ def run_keltner(state: Values, parameters: Values, inputs: Values, outputs: Valu
 def run_donchian(state: Values, parameters: Values, inputs: Values, outputs: Values) -> None:
     """Highest high and lowest low of `period`, and their middle (R. Donchian)."""
     window = int(parameters[0])
-    age, first, held = state[0], int(state[1]), int(state[2])
-    first2, held2 = int(state[3]), int(state[4])
-    high, low = state[5 : 5 + 2 * window], state[5 + 2 * window :]
+    age, place, most, least = state[0], int(state[1]), state[2], state[3]
+    high, low = state[4 : 4 + window], state[4 + window :]
     for k in range(inputs.shape[1]):
-        age += 1.0
-        first, held = highest(high, first, held, age, inputs[0, k])
-        first2, held2 = highest(low, first2, held2, age, -inputs[1, k])
+        age = smaller(age + 1.0, window)
+        most, top = extreme(high, place, most, inputs[0, k])
+        least, fall = extreme(low, place, least, -inputs[1, k])
+        place, bottom = settle(high, low, place), -fall
         outputs[0, k] = outputs[1, k] = outputs[2, k] = NAN
         if age >= window:
-            top, bottom = high[first], -low[first2]
             outputs[0, k], outputs[1, k], outputs[2, k] = top, (top + bottom) / 2.0, bottom
-    state[0], state[1], state[2], state[3], state[4] = age, first, held, first2, held2
+    state[0], state[1], state[2], state[3] = age, place, most, least
 
 
 CHANNEL = ("upper", "middle", "lower")
@@ -164,7 +165,7 @@ DONCHIAN = Indicator(
     ("high", "low"),
     (period(20),),
     CHANNEL,
-    lambda g: int(5 + 4 * g[0]),
+    lambda g: int(4 + 2 * g[0]),
     lambda g: int(g[0]) - 1,
     run_donchian,
 )

@@ -21,6 +21,18 @@ def period(default: float, name: str = "period", low: float = 1) -> Parameter:
 
 
 @njit(cache=True, error_model="numpy")
+def larger(a: float, b: float) -> float:
+    """Return the larger of two; `max` compiles to branches that mind NaN, three times as slow."""
+    return a if a > b else b
+
+
+@njit(cache=True, error_model="numpy")
+def smaller(a: float, b: float) -> float:
+    """Return the smaller of two."""
+    return a if a < b else b
+
+
+@njit(cache=True, error_model="numpy")
 def push(ring: Values, at: int, total: float, value: float) -> tuple[int, float]:
     """Let `value` take the place `at` of a ring of zeros or values; return the next place and sum.
 
@@ -63,7 +75,7 @@ def run_sma(state: Values, parameters: Values, inputs: Values, outputs: Values) 
         at, total = push(ring, at, total, inputs[0, k])
         seen += 1.0
         outputs[0, k] = total / length if seen >= length else NAN
-    state[0], state[1], state[2] = min(seen, length), at, total
+    state[0], state[1], state[2] = smaller(seen, length), at, total
 
 
 @njit(SIGNATURE, cache=True, error_model="numpy")
@@ -87,11 +99,15 @@ def weigh(
     Returns the next place, the sum and the weighted sum.
     """
     weighted += len(ring) * value - total
-    at, total = push(ring, at, total, value)
-    if at == 0:
-        weighted = 0.0
+    total += value - ring[at]
+    ring[at] = value
+    at += 1
+    if at == len(ring):
+        at, total, weighted, weight = 0, 0.0, 0.0, 0.0
         for k in range(len(ring)):
-            weighted += (k + 1) * ring[k]
+            weight += 1.0
+            total += ring[k]
+            weighted += weight * ring[k]
     return at, total, weighted
 
 
@@ -105,7 +121,7 @@ def run_wma(state: Values, parameters: Values, inputs: Values, outputs: Values) 
         at, total, weighted = weigh(ring, at, total, weighted, inputs[0, k])
         seen += 1.0
         outputs[0, k] = weighted / weights if seen >= length else NAN
-    state[0], state[1], state[2], state[3] = min(seen, length), at, total, weighted
+    state[0], state[1], state[2], state[3] = smaller(seen, length), at, total, weighted
 
 
 @njit(SIGNATURE, cache=True, error_model="numpy")
@@ -157,11 +173,11 @@ def run_hma(state: Values, parameters: Values, inputs: Values, outputs: Values) 
         value = inputs[0, k]
         at, total, weighted = weigh(long, at, total, weighted, value)
         at2, total2, weighted2 = weigh(short, at2, total2, weighted2, value)
-        seen = min(seen + 1.0, length)
+        seen = smaller(seen + 1.0, length)
         if seen >= length:
             raw = 2.0 * (weighted2 / weights2) - weighted / weights
             at3, total3, weighted3 = weigh(last, at3, total3, weighted3, raw)
-            ready = min(ready + 1.0, root)
+            ready = smaller(ready + 1.0, root)
         outputs[0, k] = weighted3 / weights3 if ready >= root else NAN
     state[0], state[1], state[2], state[3] = seen, at, total, weighted
     state[5], state[6], state[7] = at2, total2, weighted2
@@ -215,7 +231,7 @@ def run_vwma(state: Values, parameters: Values, inputs: Values, outputs: Values)
         seen += 1.0
         value = notional / volume if volume > 0.0 else close
         outputs[0, k] = value if seen >= length else NAN
-    state[0], state[1], state[2], state[3] = min(seen, length), at, notional, volume
+    state[0], state[1], state[2], state[3] = smaller(seen, length), at, notional, volume
 
 
 def _period(given: Given) -> int:

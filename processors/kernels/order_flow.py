@@ -13,7 +13,7 @@ from tidemill.processors.kernels.indicator import (
     Parameter,
     Values,
 )
-from tidemill.processors.kernels.moving_averages import NAN, period, push
+from tidemill.processors.kernels.moving_averages import NAN, larger, period, push, smaller
 
 
 @njit(SIGNATURE, cache=True, error_model="numpy")
@@ -40,7 +40,7 @@ def run_ofi(state: Values, parameters: Values, inputs: Values, outputs: Values) 
         bid, ask, bid_size, ask_size = inputs[0, k], inputs[1, k], inputs[2, k], inputs[3, k]
         if seen >= length:
             outputs[0, k] = total
-        seen = min(seen + 1.0, length)
+        seen = smaller(seen + 1.0, length)
     state[0], state[1], state[2], state[3], state[4] = seen, bid, ask, bid_size, ask_size
     state[5], state[6] = at, total
 
@@ -69,7 +69,7 @@ def run_vpin(state: Values, parameters: Values, inputs: Values, outputs: Values)
     for k in range(inputs.shape[1]):
         volume, share = inputs[0, k], 0.5
         if volume > 0.0:
-            share = min(max(inputs[1, k] / volume, 0.0), 1.0)
+            share = smaller(larger(inputs[1, k] / volume, 0.0), 1.0)
         whole = volume // size
         if whole > many:  # all buckets that are kept are of this record alone
             volume -= (whole - many) * size
@@ -78,7 +78,7 @@ def run_vpin(state: Values, parameters: Values, inputs: Values, outputs: Values)
             volume -= part
             bought += part * share
             at, total = push(ring, at, total, abs(2.0 * bought - size) / size)
-            filled, bought, full = 0.0, 0.0, min(full + 1.0, many)
+            filled, bought, full = 0.0, 0.0, smaller(full + 1.0, many)
         filled += volume
         bought += volume * share
         outputs[0, k] = total / many if full >= many else NAN
@@ -108,7 +108,7 @@ def run_kyle(state: Values, parameters: Values, inputs: Values, outputs: Values)
         if seen >= length:
             varied = xx - xs * xs / length
             outputs[0, k] = (xy - xs * ys / length) / varied if varied > 0.0 else 0.0
-        seen = min(seen + 1.0, length)
+        seen = smaller(seen + 1.0, length)
     state[0], state[1], state[2] = seen, before, at
     state[3], state[4], state[5], state[6] = xs, ys, xx, xy
 
@@ -128,7 +128,7 @@ def run_amihud(state: Values, parameters: Values, inputs: Values, outputs: Value
             )
         before = close
         outputs[0, k] = total / length if seen >= length else NAN
-        seen = min(seen + 1.0, length)
+        seen = smaller(seen + 1.0, length)
     state[0], state[1], state[2], state[3] = seen, before, at, total
 
 

@@ -7,7 +7,15 @@ no price moved, each says what stands for it; nothing is divided by zero.
 from numba import njit
 
 from tidemill.processors.kernels.indicator import SIGNATURE, Given, Indicator, Parameter, Values
-from tidemill.processors.kernels.moving_averages import NAN, PERIOD_MAX, period, push, smooth
+from tidemill.processors.kernels.moving_averages import (
+    NAN,
+    PERIOD_MAX,
+    larger,
+    period,
+    push,
+    smaller,
+    smooth,
+)
 
 
 @njit(cache=True, error_model="numpy")
@@ -16,7 +24,7 @@ def wilder(seen: float, average: float, length: float, value: float) -> tuple[fl
     (average x (length - 1) + value) / length. Until then `average` is their sum.
     """
     if seen >= length:
-        return seen, (average * (length - 1.0) + value) / length
+        return seen, average * ((length - 1.0) / length) + value / length
     seen += 1.0
     average += value
     if seen >= length:
@@ -25,31 +33,35 @@ def wilder(seen: float, average: float, length: float, value: float) -> tuple[fl
 
 
 @njit(cache=True, error_model="numpy")
-def highest(queue: Values, first: int, held: int, age: float, value: float) -> tuple[int, int]:
-    """Let `value` of the record `age` into a falling queue; its front is the window's maximum.
+def extreme(block: Values, at: int, best: float, value: float) -> tuple[float, float]:
+    """Let `value` take the place `at` of a block; return the block's maximum so far, and the
+    window's of the last len(block) values, once there were so many.
 
-    `queue` (2 x length,): values, then the records that they are of. Of equal values the newest
-    stays. Returns the place of the front and how many are held. Amortised O(1).
+    The rest of the block has the maxima from each place to the end of the block before: `settle`
+    makes them when a block is full (M. van Herk, Pattern Recognition Letters 13, 1992; J. Gil and
+    M. Werman, 1993). Two comparisons a value, in any order of values.
     """
-    length = len(queue) // 2
-    if held and queue[length + first] <= age - length:
-        first += 1
-        if first == length:
-            first = 0
-        held -= 1
-    at = first + held - 1
-    if at >= length:
-        at -= length
-    while held and queue[at] <= value:
-        held -= 1
-        at -= 1
-        if at < 0:
-            at = length - 1
+    if at == 0 or value > best:
+        best = value
+    block[at] = value
+    if at + 1 == len(block):
+        return best, best
+    rest = block[at + 1]
+    return best, rest if rest > best else best
+
+
+@njit(cache=True, error_model="numpy")
+def settle(high: Values, low: Values, at: int) -> int:
+    """Return the next place of two blocks; full, they become maxima to their end."""
     at += 1
-    if at == length or held == 0:
-        at = 0 if held else first
-    queue[at], queue[length + at] = value, age
-    return first, held + 1
+    if at < len(high):
+        return at
+    most, least = high[at - 1], low[at - 1]
+    for k in range(at - 2, -1, -1):
+        most = high[k] if high[k] > most else most
+        least = low[k] if low[k] > least else least
+        high[k], low[k] = most, least
+    return 0
 
 
 @njit(SIGNATURE, cache=True, error_model="numpy")
@@ -63,12 +75,12 @@ def run_rsi(state: Values, parameters: Values, inputs: Values, outputs: Values) 
         outputs[0, k] = NAN
         if seen > 0.0:
             change = value - before
-            _, gain = wilder(seen - 1.0, gain, length, max(change, 0.0))
-            _, loss = wilder(seen - 1.0, loss, length, max(-change, 0.0))
+            _, gain = wilder(seen - 1.0, gain, length, larger(change, 0.0))
+            _, loss = wilder(seen - 1.0, loss, length, larger(-change, 0.0))
         if seen >= length:
             moved = gain + loss
             outputs[0, k] = 100.0 * (gain / moved) if moved > 0.0 else 50.0
-        seen = min(seen + 1.0, length + 1.0)
+        seen = smaller(seen + 1.0, length + 1.0)
         before = value
     state[0], state[1], state[2], state[3] = seen, before, gain, loss
 
@@ -81,27 +93,26 @@ def run_stochrsi(state: Values, parameters: Values, inputs: Values, outputs: Val
     length, window = parameters[0], int(parameters[1])
     smoothing, last = int(parameters[2]), int(parameters[3])
     seen, before, gain, loss = state[0], state[1], state[2], state[3]
-    age, first, held = state[4], int(state[5]), int(state[6])
-    first2, held2 = int(state[7]), int(state[8])
-    at, total, at2, total2 = int(state[9]), state[10], int(state[11]), state[12]
-    high, low = state[13 : 13 + 2 * window], state[13 + 2 * window : 13 + 4 * window]
-    rest = state[13 + 4 * window :]
+    age, place, most, least = state[4], int(state[5]), state[6], state[7]
+    at, total, at2, total2 = int(state[8]), state[9], int(state[10]), state[11]
+    high, low = state[12 : 12 + window], state[12 + window : 12 + 2 * window]
+    rest = state[12 + 2 * window :]
     ks, ds = rest[:smoothing], rest[smoothing:]
     for k in range(inputs.shape[1]):
         value = inputs[0, k]
         outputs[0, k] = outputs[1, k] = NAN
         if seen > 0.0:
             change = value - before
-            _, gain = wilder(seen - 1.0, gain, length, max(change, 0.0))
-            _, loss = wilder(seen - 1.0, loss, length, max(-change, 0.0))
+            _, gain = wilder(seen - 1.0, gain, length, larger(change, 0.0))
+            _, loss = wilder(seen - 1.0, loss, length, larger(-change, 0.0))
         if seen >= length:
             moved = gain + loss
             rsi = 100.0 * (gain / moved) if moved > 0.0 else 50.0
             age += 1.0
-            first, held = highest(high, first, held, age, rsi)
-            first2, held2 = highest(low, first2, held2, age, -rsi)
+            most, top = extreme(high, place, most, rsi)
+            least, fall = extreme(low, place, least, -rsi)
+            place, bottom = settle(high, low, place), -fall
             if age >= window:
-                top, bottom = high[first], -low[first2]
                 raw = 100.0 * ((rsi - bottom) / (top - bottom)) if top > bottom else 50.0
                 at, total = push(ks, at, total, raw)
             if age >= window + smoothing - 1:
@@ -109,11 +120,11 @@ def run_stochrsi(state: Values, parameters: Values, inputs: Values, outputs: Val
                 at2, total2 = push(ds, at2, total2, total / smoothing)
             if age >= window + smoothing + last - 2:
                 outputs[1, k] = total2 / last
-        seen = min(seen + 1.0, length + 1.0)
+        seen = smaller(seen + 1.0, length + 1.0)
         before = value
     state[0], state[1], state[2], state[3], state[4] = seen, before, gain, loss, age
-    state[5], state[6], state[7], state[8] = first, held, first2, held2
-    state[9], state[10], state[11], state[12] = at, total, at2, total2
+    state[5], state[6], state[7] = place, most, least
+    state[8], state[9], state[10], state[11] = at, total, at2, total2
 
 
 @njit(SIGNATURE, cache=True, error_model="numpy")
@@ -122,19 +133,21 @@ def run_stochastic(state: Values, parameters: Values, inputs: Values, outputs: V
     of `k_smoothing` (k), and of that one of `d_period` (d) (G. Lane; TA-Lib's STOCH). 50 where
     high and low are one."""
     window, smoothing, last = int(parameters[0]), int(parameters[1]), int(parameters[2])
-    age, first, held = state[0], int(state[1]), int(state[2])
-    first2, held2 = int(state[3]), int(state[4])
-    at, total, at2, total2 = int(state[5]), state[6], int(state[7]), state[8]
-    high, low = state[9 : 9 + 2 * window], state[9 + 2 * window : 9 + 4 * window]
-    rest = state[9 + 4 * window :]
+    age, place, most, least = state[0], int(state[1]), state[2], state[3]
+    at, total, at2, total2 = int(state[4]), state[5], int(state[6]), state[7]
+    high, low, rest = (
+        state[8 : 8 + window],
+        state[8 + window : 8 + 2 * window],
+        state[8 + 2 * window :],
+    )
     ks, ds = rest[:smoothing], rest[smoothing:]
     for k in range(inputs.shape[1]):
         age += 1.0
-        first, held = highest(high, first, held, age, inputs[0, k])
-        first2, held2 = highest(low, first2, held2, age, -inputs[1, k])
+        most, top = extreme(high, place, most, inputs[0, k])
+        least, fall = extreme(low, place, least, -inputs[1, k])
+        place, bottom = settle(high, low, place), -fall
         outputs[0, k] = outputs[1, k] = NAN
         if age >= window:
-            top, bottom = high[first], -low[first2]
             raw = 100.0 * ((inputs[2, k] - bottom) / (top - bottom)) if top > bottom else 50.0
             at, total = push(ks, at, total, raw)
         if age >= window + smoothing - 1:
@@ -142,8 +155,8 @@ def run_stochastic(state: Values, parameters: Values, inputs: Values, outputs: V
             at2, total2 = push(ds, at2, total2, total / smoothing)
         if age >= window + smoothing + last - 2:
             outputs[1, k] = total2 / last
-    state[0], state[1], state[2], state[3], state[4] = age, first, held, first2, held2
-    state[5], state[6], state[7], state[8] = at, total, at2, total2
+    state[0], state[1], state[2], state[3] = age, place, most, least
+    state[4], state[5], state[6], state[7] = at, total, at2, total2
 
 
 @njit(SIGNATURE, cache=True, error_model="numpy")
@@ -151,17 +164,16 @@ def run_williams_r(state: Values, parameters: Values, inputs: Values, outputs: V
     """-100 x (highest high - close) / (highest high - lowest low) of `period` (L. Williams). -50
     where high and low are one."""
     window = int(parameters[0])
-    age, first, held = state[0], int(state[1]), int(state[2])
-    first2, held2 = int(state[3]), int(state[4])
-    high, low = state[5 : 5 + 2 * window], state[5 + 2 * window :]
+    age, place, most, least = state[0], int(state[1]), state[2], state[3]
+    high, low = state[4 : 4 + window], state[4 + window :]
     for k in range(inputs.shape[1]):
-        age += 1.0
-        first, held = highest(high, first, held, age, inputs[0, k])
-        first2, held2 = highest(low, first2, held2, age, -inputs[1, k])
-        top, bottom = high[first], -low[first2]
+        age = smaller(age + 1.0, window)
+        most, top = extreme(high, place, most, inputs[0, k])
+        least, fall = extreme(low, place, least, -inputs[1, k])
+        place, bottom = settle(high, low, place), -fall
         value = -100.0 * ((top - inputs[2, k]) / (top - bottom)) if top > bottom else -50.0
         outputs[0, k] = value if age >= window else NAN
-    state[0], state[1], state[2], state[3], state[4] = age, first, held, first2, held2
+    state[0], state[1], state[2], state[3] = age, place, most, least
 
 
 @njit(cache=True, error_model="numpy")
@@ -214,7 +226,7 @@ def run_roc(state: Values, parameters: Values, inputs: Values, outputs: Values) 
         at = at + 1 if at + 1 < length else 0
         change = (value / before - 1.0) * 100.0 if before != 0.0 else 0.0
         outputs[0, k] = change if seen >= length else NAN
-        seen = min(seen + 1.0, length)
+        seen = smaller(seen + 1.0, length)
     state[0], state[1] = seen, at
 
 
@@ -228,7 +240,7 @@ def run_momentum(state: Values, parameters: Values, inputs: Values, outputs: Val
         ring[at] = value
         at = at + 1 if at + 1 < length else 0
         outputs[0, k] = value - before if seen >= length else NAN
-        seen = min(seen + 1.0, length)
+        seen = smaller(seen + 1.0, length)
     state[0], state[1] = seen, at
 
 
@@ -242,7 +254,7 @@ def run_cci(state: Values, parameters: Values, inputs: Values, outputs: Values) 
     for k in range(inputs.shape[1]):
         typical = (inputs[0, k] + inputs[1, k] + inputs[2, k]) / 3.0
         at, total = push(ring, at, total, typical)
-        seen = min(seen + 1.0, length)
+        seen = smaller(seen + 1.0, length)
         outputs[0, k] = NAN
         if seen >= length:
             mean = total / length
@@ -255,48 +267,55 @@ def run_cci(state: Values, parameters: Values, inputs: Values, outputs: Values) 
     state[0], state[1], state[2] = seen, at, total
 
 
+@njit(cache=True, error_model="numpy")
+def add_up(ring: Values, last: int) -> float:
+    """Return the sum of the `last` values of a ring that has just gone round."""
+    total = 0.0
+    for k in range(len(ring) - last, len(ring)):
+        total += ring[k]
+    return total
+
+
 @njit(SIGNATURE, cache=True, error_model="numpy")
 def run_ultimate(state: Values, parameters: Values, inputs: Values, outputs: Values) -> None:
     """100 x (4 a + 2 b + c) / 7, each the buying pressure over the true range, summed over `short`,
     `middle` and `long` (L. Williams, Technical Analysis of Stocks & Commodities, 1985-04). The
     three hold their weight at 50 each where nothing moved."""
-    seen, before = state[0], state[1]
+    seen, before, at = state[0], state[1], int(state[2])
     short, middle, long = int(parameters[0]), int(parameters[1]), int(parameters[2])
-    at1, at2, at3 = int(state[2]), int(state[3]), int(state[4])
-    low1, true1, low2 = state[5], state[6], state[7]
-    true2, low3, true3 = state[8], state[9], state[10]
-    rings = state[11:]
-    lows1, trues1 = rings[:short], rings[short : 2 * short]
-    rings2 = rings[2 * short :]
-    lows2, trues2 = rings2[:middle], rings2[middle : 2 * middle]
-    rings3 = rings2[2 * middle :]
-    lows3, trues3 = rings3[:long], rings3[long : 2 * long]
+    low1, true1, low2 = state[3], state[4], state[5]
+    true2, low3, true3 = state[6], state[7], state[8]
+    lows, trues = state[9 : 9 + long], state[9 + long :]
     for k in range(inputs.shape[1]):
         high, low, close = inputs[0, k], inputs[1, k], inputs[2, k]
         outputs[0, k] = NAN
         if seen > 0.0:
-            bottom = min(low, before)
-            pressure, reach = close - bottom, max(high, before) - bottom
-            _, low1 = push(lows1, at1, low1, pressure)
-            at1, true1 = push(trues1, at1, true1, reach)
-            _, low2 = push(lows2, at2, low2, pressure)
-            at2, true2 = push(trues2, at2, true2, reach)
-            _, low3 = push(lows3, at3, low3, pressure)
-            at3, true3 = push(trues3, at3, true3, reach)
+            bottom = smaller(low, before)
+            pressure, reach = close - bottom, larger(high, before) - bottom
+            one_ago, two_ago = at - short, at - middle
+            one_ago += long if one_ago < 0 else 0
+            two_ago += long if two_ago < 0 else 0
+            low1, true1 = low1 + (pressure - lows[one_ago]), true1 + (reach - trues[one_ago])
+            low2, true2 = low2 + (pressure - lows[two_ago]), true2 + (reach - trues[two_ago])
+            _, low3 = push(lows, at, low3, pressure)
+            at, true3 = push(trues, at, true3, reach)
+            if at == 0:
+                low1, true1 = add_up(lows, short), add_up(trues, short)
+                low2, true2 = add_up(lows, middle), add_up(trues, middle)
         if seen >= long:
             one = low1 / true1 if true1 > 0.0 else 0.5
             two = low2 / true2 if true2 > 0.0 else 0.5
             three = low3 / true3 if true3 > 0.0 else 0.5
             outputs[0, k] = 100.0 * (4.0 * one + 2.0 * two + three) / 7.0
-        seen = min(seen + 1.0, long)
+        seen = smaller(seen + 1.0, long)
         before = close
-    state[0], state[1], state[2], state[3], state[4] = seen, before, at1, at2, at3
-    state[5], state[6], state[7] = low1, true1, low2
-    state[8], state[9], state[10] = true2, low3, true3
+    state[0], state[1], state[2] = seen, before, at
+    state[3], state[4], state[5] = low1, true1, low2
+    state[6], state[7], state[8] = true2, low3, true3
 
 
 def _sum_stochrsi(given: Given) -> int:
-    return int(13 + 4 * given[1] + given[2] + given[3])
+    return int(12 + 2 * given[1] + given[2] + given[3])
 
 
 def _rising(given: Given) -> str:
@@ -330,7 +349,7 @@ STOCHASTIC = Indicator(
     HLC,
     (period(14), *SMOOTHED),
     ("k", "d"),
-    lambda g: int(9 + 4 * g[0] + g[1] + g[2]),
+    lambda g: int(8 + 2 * g[0] + g[1] + g[2]),
     lambda g: int(sum(g)) - 3,
     run_stochastic,
 )
@@ -339,7 +358,7 @@ WILLIAMS_R = Indicator(
     HLC,
     (period(14),),
     ("williams_r",),
-    lambda g: int(5 + 4 * g[0]),
+    lambda g: int(4 + 2 * g[0]),
     lambda g: int(g[0]) - 1,
     run_williams_r,
 )
@@ -389,7 +408,7 @@ ULTIMATE = Indicator(
     HLC,
     (period(7, "short"), period(14, "middle"), period(28, "long")),
     ("ultimate",),
-    lambda g: int(11 + 2 * sum(g)),
+    lambda g: int(9 + 2 * g[2]),
     lambda g: int(g[2]),
     run_ultimate,
     valid=_rising,

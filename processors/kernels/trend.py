@@ -6,8 +6,36 @@ Seeds are TA-Lib's defaults (https://ta-lib.org/functions/) where it has the ind
 from numba import njit
 
 from tidemill.processors.kernels.indicator import SIGNATURE, Given, Indicator, Parameter, Values
-from tidemill.processors.kernels.moving_averages import NAN, period
-from tidemill.processors.kernels.oscillators import highest, wilder
+from tidemill.processors.kernels.moving_averages import NAN, larger, period, smaller
+from tidemill.processors.kernels.oscillators import extreme, settle, wilder
+
+
+@njit(cache=True, error_model="numpy")
+def highest(queue: Values, first: int, held: int, age: float, value: float) -> tuple[int, int]:
+    """Let `value` of the record `age` into a falling queue; its front is the window's maximum.
+
+    `queue` (2 x length,): values, then the records that they are of. Of equal values the newest
+    stays. Returns the place of the front and how many are held. Amortised O(1).
+    """
+    length = len(queue) // 2
+    if held and queue[length + first] <= age - length:
+        first += 1
+        if first == length:
+            first = 0
+        held -= 1
+    at = first + held - 1
+    if at >= length:
+        at -= length
+    while held and queue[at] <= value:
+        held -= 1
+        at -= 1
+        if at < 0:
+            at = length - 1
+    at += 1
+    if at == length or held == 0:
+        at = 0 if held else first
+    queue[at], queue[length + at] = value, age
+    return first, held + 1
 
 
 @njit(SIGNATURE, cache=True, error_model="numpy")
@@ -52,7 +80,7 @@ def run_adx(state: Values, parameters: Values, inputs: Values, outputs: Values) 
                 falls += down
             elif up > 0.0 and up > down:
                 rises += up
-            reach += max(high, close) - min(low, close)
+            reach += larger(high, close) - smaller(low, close)
         close = inputs[2, k]
         if seen >= length:
             plus = 100.0 * (rises / reach) if reach > 0.0 else 0.0
@@ -63,7 +91,7 @@ def run_adx(state: Values, parameters: Values, inputs: Values, outputs: Values) 
             outputs[1, k], outputs[2, k] = plus, minus
             if ready >= length:
                 outputs[0, k] = average
-        seen = min(seen + 1.0, length)
+        seen = smaller(seen + 1.0, length)
     state[0], state[1], state[2], state[3] = seen, high, low, close
     state[4], state[5], state[6], state[7], state[8] = rises, falls, reach, ready, average
 
@@ -89,10 +117,10 @@ def run_psar(state: Values, parameters: Values, inputs: Values, outputs: Values)
             if (long and low <= sar) or (not long and high >= sar):
                 turned = extreme
                 if long:
-                    turned = max(turned, before_high, high)
+                    turned = larger(turned, larger(before_high, high))
                     extreme = low
                 else:
-                    turned = min(turned, before_low, low)
+                    turned = smaller(turned, smaller(before_low, low))
                     extreme = high
                 long = 1.0 - long
                 outputs[0, k] = turned
@@ -100,13 +128,17 @@ def run_psar(state: Values, parameters: Values, inputs: Values, outputs: Values)
             else:
                 outputs[0, k] = sar
                 if long and high > extreme:
-                    extreme, pace = high, min(pace + step, most)
+                    extreme, pace = high, smaller(pace + step, most)
                 elif not long and low < extreme:
-                    extreme, pace = low, min(pace + step, most)
+                    extreme, pace = low, smaller(pace + step, most)
             sar += pace * (extreme - sar)
-            sar = min(sar, before_low, low) if long else max(sar, before_high, high)
+            sar = (
+                smaller(sar, smaller(before_low, low))
+                if long
+                else larger(sar, larger(before_high, high))
+            )
         before_high, before_low = high, low
-        seen = min(seen + 1.0, 2.0)
+        seen = smaller(seen + 1.0, 2.0)
     state[0], state[1], state[2], state[3] = seen, long, sar, extreme
     state[4], state[5], state[6] = pace, before_high, before_low
 
@@ -124,7 +156,9 @@ def run_supertrend(state: Values, parameters: Values, inputs: Values, outputs: V
         close = inputs[2, k]
         outputs[0, k] = outputs[1, k] = NAN
         if seen > 0.0:
-            _, average = wilder(seen - 1.0, average, length, max(high, before) - min(low, before))
+            _, average = wilder(
+                seen - 1.0, average, length, larger(high, before) - smaller(low, before)
+            )
         if seen >= length:
             middle, reach = (high + low) / 2.0, multiplier * average
             top, bottom = middle + reach, middle - reach
@@ -139,7 +173,7 @@ def run_supertrend(state: Values, parameters: Values, inputs: Values, outputs: V
                     direction = -1.0
             outputs[0, k] = lower if direction > 0.0 else upper
             outputs[1, k] = direction
-        seen = min(seen + 1.0, length + 1.0)
+        seen = smaller(seen + 1.0, length + 1.0)
     state[0], state[1], state[2] = seen, average, close
     state[3], state[4], state[5] = upper, lower, direction
 
@@ -150,34 +184,34 @@ def run_ichimoku(state: Values, parameters: Values, inputs: Values, outputs: Val
     of both), span B over `span`, and the close. As of this record: charts draw the spans `base`
     records later and the close as many earlier."""
     a, b, c = int(parameters[0]), int(parameters[1]), int(parameters[2])
-    age = state[0]
-    f1, h1, f2, h2 = int(state[1]), int(state[2]), int(state[3]), int(state[4])
-    f3, h3, f4, h4 = int(state[5]), int(state[6]), int(state[7]), int(state[8])
-    f5, h5, f6, h6 = int(state[9]), int(state[10]), int(state[11]), int(state[12])
-    q = state[13:]
-    high1, low1 = q[: 2 * a], q[2 * a : 4 * a]
-    high2, low2 = q[4 * a : 4 * a + 2 * b], q[4 * a + 2 * b : 4 * (a + b)]
-    high3, low3 = q[4 * (a + b) : 4 * (a + b) + 2 * c], q[4 * (a + b) + 2 * c :]
+    age, at1, at2, at3 = state[0], int(state[1]), int(state[2]), int(state[3])
+    most1, least1, most2 = state[4], state[5], state[6]
+    least2, most3, least3 = state[7], state[8], state[9]
+    blocks = state[10:]
+    high1, low1 = blocks[:a], blocks[a : 2 * a]
+    high2, low2 = blocks[2 * a : 2 * a + b], blocks[2 * a + b : 2 * (a + b)]
+    high3, low3 = blocks[2 * (a + b) : 2 * (a + b) + c], blocks[2 * (a + b) + c :]
     for k in range(inputs.shape[1]):
-        high, low = inputs[0, k], inputs[1, k]
-        age += 1.0
-        f1, h1 = highest(high1, f1, h1, age, high)
-        f2, h2 = highest(low1, f2, h2, age, -low)
-        f3, h3 = highest(high2, f3, h3, age, high)
-        f4, h4 = highest(low2, f4, h4, age, -low)
-        f5, h5 = highest(high3, f5, h5, age, high)
-        f6, h6 = highest(low3, f6, h6, age, -low)
-        conversion = (high1[f1] - low1[f2]) / 2.0
-        base = (high2[f3] - low2[f4]) / 2.0
+        high, fall = inputs[0, k], -inputs[1, k]
+        age = smaller(age + 1.0, c)
+        most1, top1 = extreme(high1, at1, most1, high)
+        least1, bottom1 = extreme(low1, at1, least1, fall)
+        at1 = settle(high1, low1, at1)
+        most2, top2 = extreme(high2, at2, most2, high)
+        least2, bottom2 = extreme(low2, at2, least2, fall)
+        at2 = settle(high2, low2, at2)
+        most3, top3 = extreme(high3, at3, most3, high)
+        least3, bottom3 = extreme(low3, at3, least3, fall)
+        at3 = settle(high3, low3, at3)
+        conversion, base = (top1 - bottom1) / 2.0, (top2 - bottom2) / 2.0
         outputs[0, k] = conversion if age >= a else NAN
         outputs[1, k] = base if age >= b else NAN
         outputs[2, k] = (conversion + base) / 2.0 if age >= b else NAN
-        outputs[3, k] = (high3[f5] - low3[f6]) / 2.0 if age >= c else NAN
+        outputs[3, k] = (top3 - bottom3) / 2.0 if age >= c else NAN
         outputs[4, k] = inputs[2, k]
-    state[0] = age
-    state[1], state[2], state[3], state[4] = f1, h1, f2, h2
-    state[5], state[6], state[7], state[8] = f3, h3, f4, h4
-    state[9], state[10], state[11], state[12] = f5, h5, f6, h6
+    state[0], state[1], state[2], state[3] = age, at1, at2, at3
+    state[4], state[5], state[6] = most1, least1, most2
+    state[7], state[8], state[9] = least2, most3, least3
 
 
 def _rising(given: Given) -> str:
@@ -227,7 +261,7 @@ ICHIMOKU = Indicator(
     HLC,
     (period(9, "conversion"), period(26, "base"), period(52, "span")),
     ("conversion", "base", "span_a", "span_b", "close"),
-    lambda g: int(13 + 4 * sum(g)),
+    lambda g: int(10 + 2 * sum(g)),
     lambda g: int(g[2]) - 1,
     run_ichimoku,
     valid=_rising,

@@ -9,7 +9,7 @@ import math
 from numba import njit
 
 from tidemill.processors.kernels.indicator import SIGNATURE, Given, Indicator, Parameter, Values
-from tidemill.processors.kernels.moving_averages import NAN, period, push
+from tidemill.processors.kernels.moving_averages import NAN, larger, period, push, smaller
 from tidemill.processors.kernels.oscillators import wilder
 from tidemill.schemas.mathematics import log
 
@@ -27,13 +27,13 @@ def average_range(
         close = inputs[2, k]
         outputs[0, k] = NAN
         if seen > 0.0:
-            reach = max(inputs[0, k], before) - min(inputs[1, k], before)
+            reach = larger(inputs[0, k], before) - smaller(inputs[1, k], before)
             _, average = wilder(seen - 1.0, average, length, reach)
         if seen >= length:
             outputs[0, k] = average
             if relative:
                 outputs[0, k] = 100.0 * (average / close) if close != 0.0 else 0.0
-        seen = min(seen + 1.0, length + 1.0)
+        seen = smaller(seen + 1.0, length + 1.0)
         before = close
     state[0], state[1], state[2] = seen, average, before
 
@@ -66,8 +66,8 @@ def run_realised(state: Values, parameters: Values, inputs: Values, outputs: Val
             at2, squares = push(ring2, at2, squares, change * change)
         before = close
         variance = (squares - total * total / length) / (length - 1.0)
-        outputs[0, k] = math.sqrt(max(variance, 0.0) * year) if seen >= length else NAN
-        seen = min(seen + 1.0, length)
+        outputs[0, k] = math.sqrt(larger(variance, 0.0) * year) if seen >= length else NAN
+        seen = smaller(seen + 1.0, length)
     state[0], state[1], state[2] = seen, before, at
     state[3], state[4], state[5] = total, at2, squares
 
@@ -80,8 +80,8 @@ def run_parkinson(state: Values, parameters: Values, inputs: Values, outputs: Va
     for k in range(inputs.shape[1]):
         reach = log(inputs[0, k] / inputs[1, k])
         at, total = push(ring, at, total, reach * reach)
-        seen = min(seen + 1.0, length)
-        mean = max(total, 0.0) / length / (4.0 * LN2)
+        seen = smaller(seen + 1.0, length)
+        mean = larger(total, 0.0) / length / (4.0 * LN2)
         outputs[0, k] = math.sqrt(mean * year) if seen >= length else NAN
     state[0], state[1], state[2] = seen, at, total
 
@@ -96,8 +96,8 @@ def run_garman_klass(state: Values, parameters: Values, inputs: Values, outputs:
         reach, moved = log(inputs[1, k] / inputs[2, k]), log(inputs[3, k] / inputs[0, k])
         one = 0.5 * reach * reach - (2.0 * LN2 - 1.0) * moved * moved
         at, total = push(ring, at, total, one)
-        seen = min(seen + 1.0, length)
-        outputs[0, k] = math.sqrt(max(total, 0.0) / length * year) if seen >= length else NAN
+        seen = smaller(seen + 1.0, length)
+        outputs[0, k] = math.sqrt(larger(total, 0.0) / length * year) if seen >= length else NAN
     state[0], state[1], state[2] = seen, at, total
 
 
@@ -125,11 +125,11 @@ def run_yang_zhang(state: Values, parameters: Values, inputs: Values, outputs: V
             _, moves2 = push(ring4, at, moves2, move * move)
             at, ranges = push(ring5, at, ranges, up * (up - move) + down * (down - move))
         before = close
-        overnight = max(gaps2 - gaps * gaps / length, 0.0) / (length - 1.0)
-        inside = max(moves2 - moves * moves / length, 0.0) / (length - 1.0)
-        variance = overnight + weight * inside + (1.0 - weight) * max(ranges, 0.0) / length
+        overnight = larger(gaps2 - gaps * gaps / length, 0.0) / (length - 1.0)
+        inside = larger(moves2 - moves * moves / length, 0.0) / (length - 1.0)
+        variance = overnight + weight * inside + (1.0 - weight) * larger(ranges, 0.0) / length
         outputs[0, k] = math.sqrt(variance * year) if seen >= length else NAN
-        seen = min(seen + 1.0, length)
+        seen = smaller(seen + 1.0, length)
     state[0], state[1], state[2] = seen, before, at
     state[3], state[4], state[5], state[6], state[7] = gaps, gaps2, moves, moves2, ranges
 

@@ -6,7 +6,7 @@ Seeds are TA-Lib's defaults (https://ta-lib.org/functions/) where it has the ind
 from numba import njit
 
 from tidemill.processors.kernels.indicator import SIGNATURE, Given, Indicator, Parameter, Values
-from tidemill.processors.kernels.moving_averages import NAN, period, push, smooth
+from tidemill.processors.kernels.moving_averages import NAN, period, push, smaller, smooth
 
 DAY_NS = 86_400_000_000_000.0
 
@@ -58,7 +58,7 @@ def run_chaikin(state: Values, parameters: Values, inputs: Values, outputs: Valu
         else:
             fast_average += (total - fast_average) * alpha
             slow_average += (total - slow_average) * alpha2
-        seen = min(seen + 1.0, slow)
+        seen = smaller(seen + 1.0, slow)
         outputs[0, k] = fast_average - slow_average if seen >= slow else NAN
     state[0], state[1], state[2], state[3] = seen, total, fast_average, slow_average
 
@@ -75,7 +75,7 @@ def run_cmf(state: Values, parameters: Values, inputs: Values, outputs: Values) 
         one = placed(inputs[0, k], inputs[1, k], inputs[2, k]) * quantity
         _, flow = push(flows, at, flow, one)
         at, volume = push(volumes, at, volume, quantity)
-        seen = min(seen + 1.0, length)
+        seen = smaller(seen + 1.0, length)
         value = flow / volume if volume > 0.0 else 0.0
         outputs[0, k] = value if seen >= length else NAN
     state[0], state[1], state[2], state[3] = seen, at, flow, volume
@@ -99,7 +99,7 @@ def run_mfi(state: Values, parameters: Values, inputs: Values, outputs: Values) 
         both = rise + fall
         value = 100.0 * (rise / both) if both > 0.0 else 50.0
         outputs[0, k] = value if seen >= length else NAN
-        seen = min(seen + 1.0, length)
+        seen = smaller(seen + 1.0, length)
     state[0], state[1], state[2], state[3], state[4] = seen, before, at, rise, fall
 
 
@@ -132,7 +132,7 @@ def run_eom(state: Values, parameters: Values, inputs: Values, outputs: Values) 
             at, total = push(ring, at, total, ease)
         before = middle
         outputs[0, k] = total / length if seen >= length else NAN
-        seen = min(seen + 1.0, length)
+        seen = smaller(seen + 1.0, length)
     state[0], state[1], state[2], state[3] = seen, before, at, total
 
 
