@@ -8,6 +8,7 @@ from tidemill.tests.faults.proxy import some
 from tidemill.tests.faults.stage import PROXIED, Stage, Struck
 
 SLOW_MOST_S = (0.005, 0.05, 0.3)
+TRIES = 10
 LASTS_S = (0.3, 1.0, 3.0, 6.0)
 """Shorter and longer than requests wait (5 s) and heartbeats are missed (2.5 s)."""
 
@@ -72,9 +73,12 @@ async def deaf(stage: Stage, random: Random) -> Struck:
     """Throw away what a server answers on some links for a while, then reset them."""
     server = random.choice(PROXIED)
     proxy = stage.proxies[server]
-    links = some(random, proxy.links())
     for_s = random.choice(LASTS_S)
-    swallowed = await proxy.deaf(links, for_s)
+    for _ in range(TRIES):  # a link may be idle, or just have ended
+        links = some(random, proxy.links())
+        swallowed = await proxy.deaf(links, for_s)
+        if swallowed:
+            break
     assert swallowed, (server, len(links))
     what = f"{server}: answers on {len(links)} links thrown away for {for_s:g} s, then reset"
     return Struck(what, f"{swallowed:,} bytes thrown away", time.time_ns())
