@@ -28,6 +28,7 @@ from tidemill.gateway.queries import (
     liquidations,
     open_interest,
     order_book,
+    overview,
     page,
     problems,
     quote,
@@ -44,7 +45,7 @@ from tidemill.gateway.queries.stores import Stores
 QUESTIONS = (
     *(symbols, instruments, trades, candles, quote, aggregated, comparison),
     *(liquidations, venue_bars, feeds, feed_events, arbitrage),
-    *(book_analysis, order_book, funding, open_interest),
+    *(book_analysis, order_book, funding, open_interest, overview),
 )
 """Every question there is: a module with ROUTES; a path that is fixed before one that is not."""
 _ERRORS = {

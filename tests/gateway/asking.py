@@ -30,9 +30,9 @@ class Client:
         ]
 
     async def get(self, path: str, **parameters: Any) -> httpx2.Response:
-        """Ask a path below /api/market-data; an answer must be of its declared model."""
+        """Ask a path, below /api/market-data or whole; an answer must be of its declared model."""
         named = {name.rstrip("_"): value for name, value in parameters.items()}
-        answer = await self.http.get(f"{MARKET_DATA}/{path}", params=named)
+        answer = await self.http.get(_whole(path), params=named)
         assert answer.headers["content-type"] == "application/json"
         assert answer.headers["x-content-type-options"] == "nosniff"
         if answer.status_code == 200:
@@ -62,8 +62,12 @@ class Client:
         return answer.status_code, answer.json()["error"]["code"]
 
     def _model_of(self, path: str) -> TypeAdapter[Any]:
-        whole = unquote(f"{MARKET_DATA}/{path}")
+        whole = unquote(_whole(path))
         return next(model for route, model in self._models if route.match(whole))
+
+
+def _whole(path: str) -> str:
+    return path if path.startswith("/") else f"{MARKET_DATA}/{path}"
 
 
 def every_route(app: FastAPI) -> list[APIRoute]:
