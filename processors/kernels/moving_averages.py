@@ -162,11 +162,11 @@ def run_hma(state: Values, parameters: Values, inputs: Values, outputs: Values) 
     https://alanhull.com/hull-moving-average)."""
     length = int(parameters[0])
     half, root = length // 2, int(math.sqrt(parameters[0]))
-    long, short, last = state[12 : 12 + length], state[12 + length :], state[12 + length + half :]
+    long, short, last = state[11 : 11 + length], state[11 + length :], state[11 + length + half :]
     short = short[:half]
     seen, at, total, weighted = state[0], int(state[1]), state[2], state[3]
-    at2, total2, weighted2 = int(state[5]), state[6], state[7]
-    ready, at3, total3, weighted3 = state[8], int(state[9]), state[10], state[11]
+    at2, total2, weighted2 = int(state[4]), state[5], state[6]
+    ready, at3, total3, weighted3 = state[7], int(state[8]), state[9], state[10]
     weights, weights2 = length * (length + 1) / 2.0, half * (half + 1) / 2.0
     weights3 = root * (root + 1) / 2.0
     for k in range(inputs.shape[1]):
@@ -180,8 +180,8 @@ def run_hma(state: Values, parameters: Values, inputs: Values, outputs: Values) 
             ready = smaller(ready + 1.0, root)
         outputs[0, k] = weighted3 / weights3 if ready >= root else NAN
     state[0], state[1], state[2], state[3] = seen, at, total, weighted
-    state[5], state[6], state[7] = at2, total2, weighted2
-    state[8], state[9], state[10], state[11] = ready, at3, total3, weighted3
+    state[4], state[5], state[6] = at2, total2, weighted2
+    state[7], state[8], state[9], state[10] = ready, at3, total3, weighted3
 
 
 @njit(SIGNATURE, cache=True, error_model="numpy")
@@ -243,7 +243,7 @@ def _before(given: Given) -> int:
 
 
 def _of_hull(given: Given) -> int:
-    return 12 + _period(given) + _period(given) // 2 + math.isqrt(_period(given))
+    return 11 + _period(given) + _period(given) // 2 + math.isqrt(_period(given))
 
 
 def _fast_first(given: Given) -> str:

@@ -6,10 +6,9 @@ no price moved, each says what stands for it; nothing is divided by zero.
 
 from numba import njit
 
-from tidemill.processors.kernels.indicator import SIGNATURE, Given, Indicator, Parameter, Values
+from tidemill.processors.kernels.indicator import SIGNATURE, Given, Indicator, Values
 from tidemill.processors.kernels.moving_averages import (
     NAN,
-    PERIOD_MAX,
     larger,
     period,
     push,
@@ -328,10 +327,7 @@ def _fast_first(given: Given) -> str:
 
 HLC = ("high", "low", "close")
 CROSSING = (period(12, "fast"), period(26, "slow"), period(9, "signal"))
-SMOOTHED = (
-    Parameter("k_smoothing", 3, 1, PERIOD_MAX),
-    Parameter("d_period", 3, 1, PERIOD_MAX),
-)
+SMOOTHED = (period(3, "k_smoothing"), period(3, "d_period"))
 RSI = Indicator(
     "rsi", ("close",), (period(14),), ("rsi",), lambda g: 4, lambda g: int(g[0]), run_rsi
 )
