@@ -70,9 +70,9 @@ def run_vpin(state: Values, parameters: Values, inputs: Values, outputs: Values)
         volume, share = inputs[0, k], 0.5
         if volume > 0.0:
             share = smaller(larger(inputs[1, k] / volume, 0.0), 1.0)
-        whole = volume // size
-        if whole > many:  # all buckets that are kept are of this record alone
-            volume -= (whole - many) * size
+        if volume >= (many + 2.0) * size:  # all buckets that are kept are of this record alone,
+            # after one that fills what was begun; a remainder is exact
+            volume = volume % size + (many + 1.0) * size
         while filled + volume >= size:
             part = size - filled
             volume -= part
@@ -88,9 +88,10 @@ def run_vpin(state: Values, parameters: Values, inputs: Values, outputs: Values)
 @njit(SIGNATURE, cache=True, error_model="numpy")
 def run_kyle(state: Values, parameters: Values, inputs: Values, outputs: Values) -> None:
     """Slope of the close's change on signed volume (bought - sold) over `period`, by least squares
-    (A. Kyle, Econometrica 53, 1985). 0 where signed volume did not vary."""
+    (A. Kyle, Econometrica 53, 1985). 0 where signed volume did not vary beyond rounding."""
     length = parameters[0]
     n = int(length)
+    least = 1e-15 * length  # of the sum of squares: what rounding may leave of it
     seen, before, at = state[0], state[1], int(state[2])
     xs, ys, xx, xy = state[3], state[4], state[5], state[6]
     r = state[7:]
@@ -107,7 +108,7 @@ def run_kyle(state: Values, parameters: Values, inputs: Values, outputs: Values)
         before = close
         if seen >= length:
             varied = xx - xs * xs / length
-            outputs[0, k] = (xy - xs * ys / length) / varied if varied > 0.0 else 0.0
+            outputs[0, k] = (xy - xs * ys / length) / varied if varied > least * xx else 0.0
         seen = smaller(seen + 1.0, length)
     state[0], state[1], state[2] = seen, before, at
     state[3], state[4], state[5], state[6] = xs, ys, xx, xy

@@ -228,7 +228,7 @@ ANCHORED_VWAP = Indicator(
     (Parameter("anchor", 0, 0, 9e9, False),),
     ("vwap",),
     lambda g: 2,
-    lambda g: 0,
+    lambda g: None if g[0] > 0.0 else 0,
     run_anchored_vwap,
 )
 VWAP_TYPICAL = Indicator(

@@ -1,4 +1,4 @@
-"""The logarithm against decimals of forty digits."""
+"""The logarithm and its inverse against decimals of forty digits."""
 
 import math
 from decimal import Decimal, localcontext
@@ -6,7 +6,7 @@ from decimal import Decimal, localcontext
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tidemill.schemas.mathematics import log
+from tidemill.schemas.mathematics import exp, log
 
 
 @given(st.floats(min_value=5e-324, allow_nan=False, allow_infinity=False))
@@ -30,3 +30,29 @@ def test_what_has_no_logarithm() -> None:
     assert math.isnan(log(-1.0))
     assert math.isnan(log(math.nan))
     assert log(1.0) == 0.0
+
+
+@given(st.floats(min_value=-746.0, max_value=709.78))
+@example(0.0)
+@example(5e-324)
+@example(-1e-300)
+@example(0.34657359027997264)
+@example(-0.34657359027997275)
+@example(709.782712893384)
+@example(-708.3964185322641)
+@example(-744.44)
+@example(-745.13)
+def test_its_inverse_is_off_by_less_than_one_unit_in_the_last_place(x: float) -> None:
+    with localcontext() as context:
+        context.prec = 40
+        found = exp(x)
+        assert abs(Decimal(found) - Decimal(x).exp()) <= Decimal(math.ulp(found))
+
+
+def test_what_is_too_large_or_too_small_to_be_a_number() -> None:
+    assert exp(0.0) == 1.0
+    assert exp(math.nextafter(709.782712893384, math.inf)) == math.inf
+    assert exp(math.inf) == math.inf
+    assert exp(-745.1332191019412) == 0.0
+    assert exp(-math.inf) == 0.0
+    assert math.isnan(exp(math.nan))

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from fractions import Fraction
 from itertools import pairwise
 
 import numpy as np
@@ -377,6 +378,41 @@ def test_it_is_its_formula(name: str) -> None:
     ):
         np.testing.assert_array_equal(np.isnan(values), np.isnan(expected))
         np.testing.assert_allclose(values, expected, rtol=1e-9, atol=1e-12)
+
+
+def test_a_record_larger_than_all_buckets_leaves_nothing_of_those_before() -> None:
+    """One bucket is half full of buys; eight more come at once, as much bought as sold."""
+    vpin = INDICATORS["vpin"]
+    given = vpin.checked(volume=60, buckets=7)
+    for volume in (480.0, 510.0, 540.0, 6e17):
+        found = computed(vpin, given, np.array([[30.0, volume], [30.0, volume / 2]]))
+        assert found[0, 1] == 0.0
+    found = computed(vpin, given, np.array([[30.0, 420.0], [30.0, 210.0]]))
+    assert found[0, 1] == pytest.approx(0.5 / 7)
+
+
+def test_signed_volume_that_does_not_vary_tells_nothing_of_what_pressing_costs() -> None:
+    kyle = INDICATORS["kyle"]
+    same = np.full(len(C), 0.1)
+    found = computed(kyle, kyle.checked(), np.array([BARS["close"], same, same * 0.7]))
+    assert (found[0, 50:] == 0.0).all()
+
+
+@pytest.mark.parametrize("start", [1e-9, 1.0, 1e9])
+def test_a_deviation_a_million_times_smaller_than_the_price_is_exact_to_the_last(
+    start: float,
+) -> None:
+    """Held against fractions without rounding, in windows that prices jump in and out of."""
+    steps = np.random.default_rng(3).integers(-9, 10, 400) * 1e-6
+    steps[100:160] += 1.0
+    prices = start * (1.0 + steps)
+    stddev = INDICATORS["stddev"]
+    found = computed(stddev, stddev.checked(), prices[np.newaxis, :])[0]
+    for k in (*range(19, 99), *range(200, 400)):
+        window = [Fraction(value) for value in prices[k - 19 : k + 1]]
+        middle = sum(window) / 20
+        exact = math.sqrt(sum((value - middle) ** 2 for value in window) / 20)
+        assert found[k] == pytest.approx(exact, rel=1e-8)
 
 
 def test_every_indicator_has_a_published_result_or_an_oracle() -> None:

@@ -67,6 +67,7 @@ def test_talib_on_real_klines_to_1e_9(column: str) -> None:
         ("cci", "cci", {}, {"cci": "CCI"}, 4),
         ("dc", "donchian", {}, {"upper": "upper_band", "lower": "lower_band"}, 4),
         ("easeofmovement", "eom", {}, {"eom": "SMA_EMV"}, 8),
+        ("fi", "force", {"period": 1}, {"force": "FI_1"}, 9),
         ("kama", "kama", {}, {"kama": "KAMA"}, 6),
         ("mfi", "mfi", {}, {"mfi": "MFI"}, 5),
         ("percentr", "williams_r", {}, {"williams_r": "Williams_%R"}, 6),
@@ -86,6 +87,23 @@ def test_stockcharts_to_its_printed_digits(
         assert known.sum() >= 2
         worst = np.abs(ours[output] - theirs[column])[known].max()
         assert worst < 10.0**-digits, (output, worst)
+
+
+def test_on_balance_volume_is_stockcharts() -> None:
+    """Whose first record tells no volume; ours begins with it, as TA-Lib does."""
+    theirs = published("obv")
+    columns = {"close": theirs["Close"], "volume": np.nan_to_num(theirs["Volume"])}
+    np.testing.assert_array_equal(outputs_of("obv", columns)["obv"][1:], theirs["OBV"][1:])
+
+
+def test_parabolic_stops_are_stockcharts_from_the_first_turn_on() -> None:
+    """Until then each begins where its own seed says; ours with the first record, as TA-Lib does."""
+    theirs = published("psar")
+    line = np.where(np.isnan(theirs["psar_up"]), theirs["psar_down"], theirs["psar_up"])
+    turned = int(np.argmax(~np.isnan(theirs["psar_up"])))
+    ours = outputs_of("psar", theirs)["psar"]
+    assert len(line) - turned > 20
+    np.testing.assert_allclose(ours[turned:], line[turned:], rtol=0, atol=1e-8)
 
 
 def test_directional_movement_is_stockcharts_once_the_seed_is_forgotten() -> None:
