@@ -97,7 +97,7 @@ def test_on_balance_volume_is_stockcharts() -> None:
 
 
 def test_parabolic_stops_are_stockcharts_from_the_first_turn_on() -> None:
-    """Until then each begins where its own seed says; ours with the first record, as TA-Lib does."""
+    """Until then each begins as its own seed says; ours with the first record, as TA-Lib does."""
     theirs = published("psar")
     line = np.where(np.isnan(theirs["psar_up"]), theirs["psar_down"], theirs["psar_up"])
     turned = int(np.argmax(~np.isnan(theirs["psar_up"])))
