@@ -40,7 +40,10 @@ async def compare(old: Table, new: Table, clickhouse: ClickHouse, pool: Pool) ->
         return Compared(None, 0, names, "one of them holds nothing yet")
     first = await _digest(was, clickhouse, pool, as_of)
     second = await _digest(will, clickhouse, pool, as_of)
-    if old.kind == "latest" and {*before, *await _positions(pool, old, new)} != {as_of}:
+    if old.kind == "latest" and (
+        {*before, *await _positions(pool, old, new)} != {as_of}
+        or await _beyond(pool, as_of, old, new)
+    ):
         return Compared(None, as_of, names, "what is latest moves while it is looked at")
     if isinstance(first, str) or isinstance(second, str):
         return Compared(False, as_of, names, " ".join(d for d in (first, second) if type(d) is str))
@@ -55,6 +58,13 @@ async def _digest(table: Table, clickhouse: ClickHouse, pool: Pool, as_of: int) 
         return await digest(table, clickhouse, pool, as_of)
     except ValueError as error:
         return str(error)  # a row stands twice
+
+
+async def _beyond(pool: Pool, as_of: int, *tables: Table) -> bool:
+    """Whether a table has a row of a later root: what is newest may be newer than its position."""
+    found = " UNION ALL ".join(f"SELECT 1 FROM {one.physical} WHERE _r > $1" for one in tables)
+    with unavailable():
+        return await pool.fetchval(f"SELECT EXISTS ({found})", as_of) is True
 
 
 async def _positions(pool: Pool, *tables: Table) -> tuple[int, ...]:
