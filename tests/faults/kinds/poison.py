@@ -72,7 +72,8 @@ def _oversized(good: bytes, random: Random) -> bytes:
 
 
 def _other_kind(good: bytes, random: Random) -> bytes:
-    return frame.encode(QUOTE, QUOTE.empty(1), 1, -8, -8)
+    (sequence,) = struct.unpack_from("<Q", good, 8)
+    return frame.encode(QUOTE, QUOTE.empty(1), sequence, -8, -8)
 
 
 def _json(good: bytes, random: Random) -> bytes:
