@@ -12,6 +12,7 @@ from tidemill.deploy.embedded.servers import ServerUrls
 from tidemill.deploy.settings import FeedSettings, archive_of
 from tidemill.deploy.supervisor.child import YIELDING, Child, running
 from tidemill.schemas.errors import Unavailable
+from tidemill.streams.feeds.ccxt_venue import PRODUCT as CCXT
 
 QUERIES_PORT, LIVE_PORT = 3000, 3002
 PROBE_TIMEOUT_S = 2.0
@@ -56,6 +57,34 @@ def exchange(
             *("--rate", str(rate), "--seed", str(seed)),
         ),
         probe=answers(f"http://{LOOPBACK}:{port}/sim/state"),
+    )
+
+
+def bridged(feeds: Sequence[FeedSettings]) -> tuple[list[Child], list[FeedSettings]]:
+    """Return a bridge for each exchange by ccxt that has no address, and the feeds with theirs.
+
+    Nothing waits for a bridge: what one exchange lacks is no concern of the others.
+    """
+    children, addressed = [], []
+    for feed in feeds:
+        if feed.product == CCXT and not (feed.websocket or feed.rest):
+            port = free_port()
+            children.append(bridge(feed.venue, port))
+            at = f"{LOOPBACK}:{port}"
+            feed = feed.model_copy(update={"websocket": f"ws://{at}", "rest": f"http://{at}"})
+        addressed.append(feed)
+    return children, addressed
+
+
+def bridge(venue: str, port: int) -> Child:
+    """Return the bridge to an exchange by ccxt on `port`."""
+    return Child(
+        name=f"bridge-{venue.lower()}",
+        argv=(
+            *(sys.executable, "-m", "tidemill.streams.feeds.ccxt_bridge", venue.lower()),
+            *("--host", LOOPBACK, "--port", str(port)),
+        ),
+        probe=answers(f"http://{LOOPBACK}:{port}/health"),
     )
 
 

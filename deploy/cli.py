@@ -107,14 +107,18 @@ def record(
     websocket: Annotated[str, typer.Option(help="Default: the venue's own.")] = "",
     rest: Annotated[str, typer.Option(help="Default: the venue's own.")] = "",
     seconds: Annotated[float | None, typer.Option(min=1)] = None,
+    connections: Annotated[
+        int, typer.Option(min=1, max=4, help="How many carry every symbol at once.")
+    ] = 1,
     json: Json = False,
 ) -> None:
     """Write what a venue sends to captures."""
     from tidemill.deploy.commands import record as command
     from tidemill.deploy.commands.output import run
 
+    wanted = tuple(symbols.split(","))
     options = command.Options(
-        directory, venue, product, tuple(symbols.split(",")), websocket, rest, seconds, json
+        directory, venue, product, wanted, websocket, rest, seconds, connections, json
     )
     run(command.record(options))
 
@@ -336,9 +340,105 @@ def fees(
     run(command.fees(event, data_dir, json))
 
 
+@app.command()
+def backtest(
+    strategy: Annotated[
+        str, typer.Argument(help="rsi, macd, bollinger, ema_cross, sma_cross, or a FILE.py.")
+    ],
+    symbol: Annotated[list[str] | None, typer.Option(help="As BTCUSDT.BINANCE; repeat.")] = None,
+    data: Annotated[
+        list[Path] | None, typer.Option(help="Bars or trades, CSV, JSON, Parquet; one a symbol.")
+    ] = None,
+    archive: Annotated[str, typer.Option(help="Trades of LOG's archive, here or s3://.")] = "",
+    nats: Annotated[str, typer.Option(help="Trades of LOG itself, not sealed yet.")] = "",
+    interval: Annotated[str, typer.Option(help="Of the bars that trades make.")] = "1m",
+    lot: Annotated[str, typer.Option(help="Smallest quantity.")] = "0.00001",
+    set_: Annotated[list[str] | None, typer.Option("--set", help="period=14; repeat.")] = None,
+    sweep: Annotated[list[str] | None, typer.Option(help="period=5:50:5; repeat.")] = None,
+    random: Annotated[int, typer.Option(min=0, help="So many draws, not the whole grid.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the draws.")] = 0,
+    objective: Annotated[str, typer.Option(help="What a search is for.")] = "sharpe",
+    walk_forward: Annotated[
+        str, typer.Option(help="train:test in bars: choose on one stretch, use on the next.")
+    ] = "",
+    processes: Annotated[int, typer.Option(min=0, help="0: one a processor.")] = 0,
+    initial: Annotated[str, typer.Option(help="Money to begin with.")] = "10000",
+    taker_ppm: Annotated[int, typer.Option(help="Millionths; 1000 is 0.1 %.")] = 1_000,
+    maker_ppm: Annotated[int, typer.Option(help="The same; below 0 for a rebate.")] = 1_000,
+    slippage_ppm: Annotated[int, typer.Option(help="Against whoever takes.")] = 500,
+    latency_ms: Annotated[int, typer.Option(min=0, help="Until a venue has an order.")] = 0,
+    fraction: Annotated[float, typer.Option(help="Of equity in a full position.")] = 1.0,
+    quantity: Annotated[str, typer.Option(help="Of a full position, instead.")] = "",
+    short: Annotated[bool, typer.Option("--short", help="Sell short too.")] = False,
+    stop_loss: Annotated[float, typer.Option(min=0, help="Percent below the entry.")] = 0.0,
+    take_profit: Annotated[float, typer.Option(min=0, help="Percent above it.")] = 0.0,
+    fill_at: Annotated[Literal["open", "close"], typer.Option(help="Market orders.")] = "open",
+    limits: Annotated[Literal["touch", "through"], typer.Option(help="When they fill.")] = "touch",
+    look_ahead: Annotated[bool, typer.Option("--look-ahead", help="Check it instead.")] = False,
+    warm_up: Annotated[bool, typer.Option("--warm-up", help="Check it instead.")] = False,
+    points: Annotated[int, typer.Option(min=1, help="Places that a check looks at.")] = 20,
+    out: Annotated[Path | None, typer.Option(help="Folder of the report.")] = None,
+    json: Json = False,
+) -> None:
+    """Run a strategy over what was: searched, walked forward, checked for bias, reported."""
+    from tidemill.deploy.commands import backtest as command
+    from tidemill.deploy.commands.output import run
+
+    with command.usage():
+        rules = command.rules(
+            (initial, quantity),
+            (taker_ppm, maker_ppm, slippage_ppm, latency_ms),
+            (fraction, stop_loss, take_profit),
+            short=short,
+            fill_at=fill_at,
+            limits=limits,
+        )
+        where = command.sources(symbol or [], data or [], archive, nats, interval, lot)
+    checks = command.checks(look_ahead, warm_up)
+    search = tuple(set_ or ()), tuple(sweep or ()), random, seed, objective, walk_forward
+    options = command.Options(strategy, where, rules, *search, processes, checks, points, out, json)
+    run(command.backtest(options))
+
+
+@app.command()
+def indicators(
+    name: Annotated[str, typer.Argument(help="Name of the set; without one, list all.")] = "",
+    asked: Annotated[
+        list[str] | None, typer.Argument(help="As sma(20) 'macd(12,26,9)' obv.")
+    ] = None,
+    on: Annotated[str, typer.Option(help="BTCUSDT.BINANCE, *.BINANCE or *, with commas.")] = "*",
+    bars: Annotated[str, typer.Option(help="1m, 1h, tick, ..., with commas.")] = "1m",
+    remove: Annotated[bool, typer.Option("--remove", help="End the set.")] = False,
+    data_dir: DataDir = DATA_DIR,
+    json: Json = False,
+) -> None:
+    """Append the fact of a set of indicators that runs from here on; or list the sets."""
+    from tidemill.deploy.commands import indicators as command
+    from tidemill.deploy.commands.output import run
+    from tidemill.schemas.errors import Unreadable
+    from tidemill.schemas.events.indicators import IndicatorSetDefined, IndicatorSetRemoved
+
+    if name and bool(asked) == remove:
+        raise typer.BadParameter("name the indicators of the set, or --remove it")
+    set_of: dict[str, object] = {
+        "instruments": on.split(","),
+        "bars": bars.split(","),
+        "indicators": asked,
+    }
+    event: IndicatorSetDefined | IndicatorSetRemoved | None = None
+    try:
+        if remove:
+            event = IndicatorSetRemoved.read({"name": name})
+        elif name:
+            event = IndicatorSetDefined.read({"name": name, **set_of})
+    except Unreadable as error:
+        raise typer.BadParameter(str(error)) from error
+    run(command.indicators(event, data_dir, json))
+
+
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def bench(context: typer.Context, name: str) -> None:
-    """Run a benchmark: pipeline, rebuild, replay, latency, verify, growth, archive, soak."""
+    """Run a benchmark: pipeline, rebuild, replay, backtest, latency, verify, growth, and more."""
     from tidemill.deploy.commands import bench as command
 
     command.bench(name, context.args)

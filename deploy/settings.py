@@ -19,8 +19,10 @@ class FeedSettings(BaseModel):
     """One feed: what of a venue's product is subscribed to, and where the product is.
 
     A venue's products are one entry each; one process runs them all. Each symbol is carried by
-    `connections` connections at once. Fees are in millionths of the notional, below 0 for rebates;
-    `tidemill up` appends them as facts.
+    `connections` connections at once. Without addresses it is the venue's own interface; of product
+    CCXT `up` runs a bridge to the exchange, whose ccxt id is the venue's name in small letters.
+    Fees are in millionths of the notional, below 0 for rebates; `tidemill up` appends them as
+    facts.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -28,8 +30,8 @@ class FeedSettings(BaseModel):
     venue: Name
     product: Name = "SPOT"
     symbols: Annotated[tuple[Name, ...], Field(min_length=1, max_length=5_000)]
-    websocket: str
-    rest: str
+    websocket: str = ""
+    rest: str = ""
     connections: Annotated[int, Field(ge=1, le=4)] = 1
     taker_ppm: Annotated[int, Field(ge=-100_000, le=100_000)] | None = None
     maker_ppm: Annotated[int, Field(ge=-100_000, le=100_000)] | None = None

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from tidemill.processors.kernels import bars as kernel
+from tidemill.processors.kernels.bar_out import Out
 from tidemill.processors.kernels.bar_state import (
     GAP_TOO_OLD,
     REFUSALS,
@@ -71,12 +72,7 @@ def step(state: Records, run: Run) -> list[Emit]:
 def check(run: Run) -> np.ndarray[Any, np.dtype[np.bool_]]:
     """Frames (F,) of trades whose exponents are not their instrument's: bars have only one pair of
     them, and a coarser one could not hold what a finer one says."""
-    bad = np.zeros(len(run.frames), np.bool_)
-    if run.kind == "trade":
-        theirs = run.instruments[run.frames["slot"]]
-        for name in ("price_exponent", "quantity_exponent"):
-            bad |= run.frames[name] != theirs[name]
-    return bad
+    return run.inexact_trades()
 
 
 def _stages() -> Records:
@@ -84,7 +80,7 @@ def _stages() -> Records:
     return np.zeros(1, STAGE)
 
 
-def _bars(out: kernel.Out, count: int) -> list[Emit]:
+def _bars(out: Out, count: int) -> list[Emit]:
     if count == 0:
         return []
     return [Emit("bar", out.slots[:count], out.specs[:count], out.bars[:count])]
@@ -116,21 +112,13 @@ def _dead_letter(refusal: np.void) -> Derived:
 def _event(state: Records, run: Run, index: int) -> Iterator[Emit]:
     """Step one event of an instrument or of a feed; those that say nothing of bars are passed."""
     event = run.events[index]
-    slots = _slots(run, index)
+    slots = run.slots(index)
     match event:
         case FeedConnected() | FeedDisconnected():
             for slot in slots:
                 kernel.mark_lapse(state, slot, isinstance(event, FeedConnected))
         case TradeGapDeclared() | TradeGapSuspected() | RecordsGivenUp():
             yield from _gap(state, run.frames[index], event, slots)
-
-
-def _slots(run: Run, index: int) -> list[int]:
-    slot = int(run.frames["slot"][index])
-    if slot >= 0:
-        return [slot]
-    of_feed = run.instruments["feed"] == run.frames["feed"][index]
-    return [int(slot) for slot in np.flatnonzero(of_feed)]
 
 
 def _gap(state: Records, frame: np.void, event: Event, slots: list[int]) -> Iterator[Emit]:

@@ -1,11 +1,22 @@
 """Every processor there is: one line each."""
 
+from tidemill.processors.activity_bars import ACTIVITY_BARS
 from tidemill.processors.arbitrage import ARBITRAGE
 from tidemill.processors.bars import BARS
 from tidemill.processors.book import BOOK
 from tidemill.processors.derivatives import DERIVATIVES
+from tidemill.processors.indicators import INDICATORS
 from tidemill.processors.price import PRICE
 from tidemill.processors.processor import Processor
 from tidemill.processors.stale import STALE
 
-PROCESSORS: tuple[Processor, ...] = (ARBITRAGE, BARS, BOOK, DERIVATIVES, PRICE, STALE)
+PROCESSORS: tuple[Processor, ...] = (
+    ACTIVITY_BARS,
+    ARBITRAGE,
+    BARS,
+    BOOK,
+    DERIVATIVES,
+    INDICATORS,
+    PRICE,
+    STALE,
+)

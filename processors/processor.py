@@ -20,6 +20,7 @@ class Processor:
     of the same input gives the same state and outputs. `key` says what a row belongs to: an
     instrument (Run.instruments) or a feed. `subject` names outputs: by instrument, pair or feed.
     `exponents` are those of its frames (price, quantity); None: the instrument's own.
+    `settings` are what it is told by configuration: the <what> of ``ctl.<what>.>`` (Run.settings).
     `check(run)` may return a bool mask (F,) of frames to dead-letter *before* they are stepped.
     """
 
@@ -34,5 +35,6 @@ class Processor:
     subject: Literal["instrument", "pair", "feed"] = "instrument"
     specs: tuple[str, ...] = ("",)
     exponents: tuple[int, int] | None = None
+    settings: tuple[str, ...] = ()
     poison: Literal["halt", "park", "skip"] = "halt"
     check: Callable[[Run], np.ndarray[Any, np.dtype[np.bool_]]] | None = field(default=None)

@@ -12,6 +12,7 @@ ColumnType = Literal[
     "uint16",
     "uint32",
     "uint64",
+    "float64",
     "decimal",
     "time",
     "time_or_null",
@@ -27,6 +28,7 @@ _CLICKHOUSE = {
     "uint16": "UInt16",
     "uint32": "UInt32",
     "uint64": "UInt64",
+    "float64": "Float64",
     "decimal": "Decimal(38, 18)",
     "time": "DateTime64(9, 'UTC')",
     "time_or_null": "Nullable(DateTime64(9, 'UTC'))",
@@ -87,6 +89,11 @@ def time(name: str) -> Column:
 def text(name: str) -> Column:
     """A name of few different values, from the field of the same name."""
     return Column(name, "text")
+
+
+def number(name: str) -> Column:
+    """A float64, from the field of the same name."""
+    return Column(name, "float64")
 
 
 def integer(name: str, bits: Literal[8, 64] = 8) -> Column:

@@ -1,5 +1,6 @@
 """Every table there is: one line each version, the older ones first."""
 
+from tidemill.projections.clickhouse.activity_bars import ACTIVITY_BARS
 from tidemill.projections.clickhouse.bars import BARS
 from tidemill.projections.clickhouse.book_levels import BOOK_LEVELS
 from tidemill.projections.clickhouse.book_metrics import BOOK_METRICS
@@ -8,6 +9,7 @@ from tidemill.projections.clickhouse.derivative_metrics import DERIVATIVE_METRIC
 from tidemill.projections.clickhouse.derivatives import DERIVATIVES
 from tidemill.projections.clickhouse.feed_events import FEED_EVENTS
 from tidemill.projections.clickhouse.feed_states import FEED_STATES
+from tidemill.projections.clickhouse.indicators import INDICATORS
 from tidemill.projections.clickhouse.liquidations import LIQUIDATIONS
 from tidemill.projections.clickhouse.opportunities import OPPORTUNITIES
 from tidemill.projections.clickhouse.prices import PRICES
@@ -28,6 +30,7 @@ VERSIONS: tuple[Table, ...] = (
     TRADES,
     QUOTES,
     BARS,
+    ACTIVITY_BARS,
     PRICES,
     TIMES,
     BOOK_LEVELS,
@@ -37,6 +40,7 @@ VERSIONS: tuple[Table, ...] = (
     DERIVATIVES,
     DERIVATIVE_METRICS,
     OPPORTUNITIES,
+    INDICATORS,
     LIQUIDATIONS,
     VENUE_BARS,
     FEED_EVENTS,

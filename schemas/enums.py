@@ -29,6 +29,7 @@ class RecordFlag(IntFlag):
     AGGREGATE = 8  # several fills under one id
     LAST = 16  # last record of one venue message
     SNAPSHOT = 32  # part of a snapshot, not of a change
+    RPI = 64  # it met, at least in part, an order for retail price improvement, which no book shows
 
 
 class BarFlag(IntFlag):
@@ -39,6 +40,22 @@ class BarFlag(IntFlag):
     LATE = 2  # revised after it had closed, by a late trade
     PARTIAL = 4  # the feed began inside its interval
     STALE = 8  # closed while its feed was stale
+
+
+class BarAggregation(IntEnum):
+    """What an activity bar counts until it closes; NautilusTrader's numbers, RANGE is ours."""
+
+    TICK = 1
+    TICK_IMBALANCE = 2
+    TICK_RUNS = 3
+    VOLUME = 4
+    VOLUME_IMBALANCE = 5
+    VOLUME_RUNS = 6
+    VALUE = 7
+    VALUE_IMBALANCE = 8
+    VALUE_RUNS = 9
+    RENKO = 18
+    RANGE = 100
 
 
 class BookState(IntEnum):

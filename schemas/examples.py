@@ -8,6 +8,7 @@ from typing import Any
 from tidemill.schemas import frame
 from tidemill.schemas.enums import (
     AggressorSide,
+    BarAggregation,
     BarFlag,
     BookFlag,
     BookState,
@@ -41,6 +42,7 @@ from tidemill.schemas.events.feed import (
     TradeGapSuspected,
 )
 from tidemill.schemas.events.fees import FeesDefined
+from tidemill.schemas.events.indicators import IndicatorSetDefined, IndicatorSetRemoved
 from tidemill.schemas.events.instrument import InstrumentDefined, InstrumentDefinedV1
 from tidemill.schemas.frame import INT64_NULL, FieldType, Frame, Kind
 from tidemill.schemas.kinds import KINDS
@@ -89,6 +91,36 @@ ROWS: dict[str, list[Row]] = {
             "taker_buy_volume": 1_000_000_000, "trade_count": 1_300,
             "first_trade_id": 3_700_000_001, "last_trade_id": 3_700_001_300,
             "flags": BarFlag.GAP | BarFlag.LATE,
+        },
+    ],
+    "activity_bar": [
+        {
+            **_AT, "ts_open": TS, "ts_close": TS + 59_000 * _MS, "sequence": 17, "revision": 1,
+            "aggregation": BarAggregation.VALUE_IMBALANCE, "step": 1_000 * 10**18,
+            "threshold": 4_321_987_650_000 * 10**12,
+            "open": 61_837_63_000_000, "high": 61_900_00_000_000, "low": 61_800_00_000_000,
+            "close": 61_850_10_000_000, "volume": 1_234_567_890, "quote_volume": 1 << 70,
+            "taker_buy_volume": 1_000_000_000, "trade_count": 1_300,
+            "first_trade_id": 3_700_000_001, "last_trade_id": 3_700_001_300,
+            "flags": BarFlag.GAP | BarFlag.PARTIAL,
+        },
+        {
+            **_AT, "n": 33 << 24 | 2, "ts_open": TS, "ts_close": TS, "sequence": 3,
+            "aggregation": BarAggregation.RENKO, "step": 50 * 10**18, "threshold": 50 * 10**18,
+            "open": 61_850_00_000_000, "high": 61_850_00_000_000, "low": 61_800_00_000_000,
+            "close": 61_800_00_000_000, "trade_count": 0,
+            "first_trade_id": 3_700_001_301, "last_trade_id": 3_700_001_301,
+        },
+    ],
+    "indicator": [
+        {
+            **_AT, "ts_open": TS, "ts_close": TS + 60_000 * _MS, "revision": 1,
+            "flags": BarFlag.LATE, "indicator": "macd(12,26,9)", "output": "histogram",
+            "value": -12.0625,
+        },
+        {
+            **_AT, "n": 33 << 24 | 2, "ts_open": TS, "ts_close": TS + 60_000 * _MS,
+            "indicator": "sma(20)", "output": "sma", "value": 61_850.1,
         },
     ],
     "book": [
@@ -276,6 +308,11 @@ EVENTS: dict[str, Event] = {
             file_sha256="a0" * 32, chain="b1" * 32, previous="c2" * 32,
         ),
         TrimAnnounced(sequence=SEQUENCE, log="5f" * 16, r1=4_711),
+        IndicatorSetDefined(
+            sequence=SEQUENCE, name="trend", instruments=("BTCUSDT.BINANCE", "*.OKX"),
+            bars=("1m", "1h"), indicators=("sma(200)", "macd(12,26,9)", "obv"),
+        ),
+        IndicatorSetRemoved(sequence=SEQUENCE, name="trend"),
         FeesDefined(
             sequence=SEQUENCE, venue="BINANCE", product="SPOT", taker_ppm=1_000, maker_ppm=-50
         ),
@@ -284,13 +321,14 @@ EVENTS: dict[str, Event] = {
 """One event of every type, by tag."""
 
 
-_RANGES: dict[FieldType, tuple[int | str, int | str]] = {
+_RANGES: dict[FieldType, tuple[float | str, float | str]] = {
     "uint8": (0, 2**8 - 1),
     "uint16": (0, 2**16 - 1),
     "uint32": (0, 2**32 - 1),
     "uint64": (0, 2**64 - 1),
     "int64": (-(2**63), 2**63 - 1),
     "int128": (-(2**127), 2**127 - 1),
+    "double": (-1.7976931348623157e308, 1.7976931348623157e308),
     "char16": ("", "X" * 16),
     "char48": ("", "X" * 48),
 }

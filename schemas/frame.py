@@ -22,7 +22,9 @@ from crc32c import crc32c
 
 from tidemill.schemas.errors import Unreadable
 
-FieldType = Literal["uint8", "uint16", "uint32", "uint64", "int64", "int128", "char16", "char48"]
+FieldType = Literal[
+    "uint8", "uint16", "uint32", "uint64", "int64", "int128", "double", "char16", "char48"
+]
 
 SCHEMA_ID = 7101
 """SBE schema id of Tidemill's frames."""
@@ -51,6 +53,7 @@ _NUMPY = {
     "uint32": "<u4",
     "uint64": "<u8",
     "int64": "<i8",
+    "double": "<f8",
     "char16": "S16",
     "char48": "S48",
 }

@@ -56,6 +56,8 @@ class Run(NamedTuple):
     `records` (N,) has the kind's dtype and may hold more than this run; only what `frames` (F,)
     name belongs to it. Low-rate kinds have `events` (one a frame, `records` empty) instead.
     `instruments` (S,) are the slots that exist, `feeds` (venue, product) of the feeds' rows.
+    `settings` are what LOG says of the processor's Processor.settings from here on: of each subject
+    the newest event, by subject.
     """
 
     kind: str
@@ -64,6 +66,24 @@ class Run(NamedTuple):
     instruments: Records
     events: Sequence[Event] = ()
     feeds: Sequence[tuple[str, str]] = ()
+    settings: tuple[Event, ...] = ()
+
+    def slots(self, index: int) -> list[int]:
+        """Return the slots that frame `index` concerns: its own, or all of its feed."""
+        slot = int(self.frames["slot"][index])
+        if slot >= 0:
+            return [slot]
+        of_feed = self.instruments["feed"] == self.frames["feed"][index]
+        return [int(slot) for slot in np.flatnonzero(of_feed)]
+
+    def inexact_trades(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """Return which frames (F,) are trades whose exponents are not their instrument's."""
+        bad = np.zeros(len(self.frames), np.bool_)
+        if self.kind == "trade":
+            theirs = self.instruments[self.frames["slot"]]
+            for name in ("price_exponent", "quantity_exponent"):
+                bad |= self.frames[name] != theirs[name]
+        return bad
 
 
 class Emit(NamedTuple):

@@ -6,6 +6,8 @@
     time                                   the clock
     cmd.<account>.<verb>  ctl.<what>.<graph>   commands; configuration
     bars.<spec>.<VENUE>.<SYMBOL>.<pp>      derived frames, and so for the other plurals below
+    activity_bars.<aggregation>.<VENUE>.<SYMBOL>.<pp>    bars that close by what was traded
+    indicators.<spec>.<VENUE>.<SYMBOL>.<pp>    of bars of that spec
     prices.<spec>.ALL.<BASE/QUOTE>.<pp>    over venues; and so arbitrage.<spec>
     feeds.<what>.<VENUE>.<PRODUCT>.all     derived events of a feed
     dlq.<processor>.<pp>   ckpt.<graph>.<pp>
@@ -22,6 +24,8 @@ LOG_SUBJECTS = ("md.>", "cmd.>", "ctl.>", "ctx.>", "exec.>", "time")
 """Subjects of the stream LOG: facts from outside."""
 OUT_SUBJECTS = (
     "bars.>",
+    "activity_bars.>",
+    "indicators.>",
     "prices.>",
     "books.>",
     "levels.>",
@@ -35,6 +39,8 @@ OUT_SUBJECTS = (
 """Subjects of the stream OUT: what processors derived, with their checkpoints."""
 DERIVED = {
     "bars": "bar",
+    "activity_bars": "activity_bar",
+    "indicators": "indicator",
     "prices": "price",
     "books": "book_metrics",
     "levels": "book_level",

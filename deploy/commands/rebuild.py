@@ -17,14 +17,12 @@ from tidemill.deploy.prepared import databases, prepared
 from tidemill.deploy.rebuilding import engine_of
 from tidemill.deploy.roles.connections import streams
 from tidemill.deploy.settings import Missing, archive_of
-from tidemill.projections.clickhouse.client import ClickHouse
+from tidemill.deploy.swapping import put_in_place
 from tidemill.projections.postgres.readings import Pool
 from tidemill.projections.rebuild import Progress, Rebuild, lost, planned
 from tidemill.projections.registry import TABLES, VERSIONS
 from tidemill.projections.table import Table
-from tidemill.projections.versions import active, enter, present, swap
-from tidemill.projections.versions_compared import compare
-from tidemill.streams import crash_points
+from tidemill.projections.versions import enter, present
 
 
 @dataclass(frozen=True)
@@ -86,31 +84,6 @@ async def rebuild(options: Options) -> Exit:
         result = await _result(pool, tables, work, time.monotonic() - began)
         answer({"ok": not differing, **result}, options.json)
     return Exit.DID_NOT_HOLD if differing else Exit.HELD
-
-
-async def put_in_place(
-    tables: Sequence[Table], clickhouse: ClickHouse, pool: Pool, differs: bool
-) -> list[str]:
-    """Let `tables` answer queries, all at once, where they hold what those hold that do now.
-
-    Returns how they differ: then nothing has changed. `differs` asks for no comparison.
-    """
-    differing = []
-    now = await active(pool, VERSIONS)
-    for table in tables:
-        old = now.get(table.name)
-        if differs or old is None or old.physical == table.physical:
-            continue
-        found = await compare(old, table, clickhouse, pool)
-        if found.equal is False:
-            differing.append(f"{table.physical} up to {found.as_of}: {found.why}")
-        elif found.equal is None:
-            say(f"{table.physical} is not compared with {old.physical}: {found.why}")
-    if not differing:
-        crash_points.reach("rebuild.swapping")
-        await swap(pool, tables, ("building", "serving"))
-        crash_points.reach("rebuild.swapped")
-    return differing
 
 
 def _say_what_stands(options: Options, tables: Sequence[Table], differing: Sequence[str]) -> None:

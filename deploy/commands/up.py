@@ -2,7 +2,14 @@
 
 from pathlib import Path
 
-from tidemill.deploy.children import LIVE_PORT, QUERIES_PORT, environment, port_or_free, roles
+from tidemill.deploy.children import (
+    LIVE_PORT,
+    QUERIES_PORT,
+    bridged,
+    environment,
+    port_or_free,
+    roles,
+)
 from tidemill.deploy.commands.deployment import deploy_code
 from tidemill.deploy.commands.fees import charge, configured
 from tidemill.deploy.commands.output import Exit, say
@@ -23,8 +30,9 @@ async def up(data_dir: Path) -> Exit:
             await deploy_code(opened.log, settings.graphs)
             await charge(opened.log, configured(settings.feeds))
         queries_port, live_port = port_or_free(QUERIES_PORT), port_or_free(LIVE_PORT)
-        env = environment(servers.urls, data_dir, settings.feeds, live_port)
-        await servers.supervisor.start(*roles(env, queries_port, live_port))
+        bridges, feeds = bridged(settings.feeds)
+        env = environment(servers.urls, data_dir, feeds, live_port)
+        await servers.supervisor.start(*bridges, *roles(env, queries_port, live_port))
         say(f"everything runs: http://{LOOPBACK}:{queries_port}; Ctrl-C stops it")
         await servers.supervisor.wait()
     return Exit.HELD

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tidemill.deploy.commands.output import Exit, answer, say
-from tidemill.deploy.commands.rebuild import put_in_place
 from tidemill.deploy.embedded.servers import servers_on
 from tidemill.deploy.prepared import databases
 from tidemill.deploy.settings import Missing
+from tidemill.deploy.swapping import put_in_place
 from tidemill.projections.registry import TABLES, VERSIONS
 from tidemill.projections.table import Table
 from tidemill.projections.versions import Version, present, previous, swap

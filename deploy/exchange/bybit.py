@@ -6,8 +6,8 @@ bybit_rest.py). ``/v5/public/spot`` and ``/v5/public/linear``: a command is answ
 captured after the data that its topics begin with; 21,000 characters of arguments a connection, on
 spot 10 arguments a command; ``{"op":"ping"}`` is answered. When a market is halted or goes on, its
 books begin anew with ``u`` = 1. Different here: the ``seq`` of trades counts taker orders and is
-not that of books; a bar's ``timestamp`` is when it was sent; instruments that are halted are
-PreLaunch; a connection may stay silent for ten minutes. Not here: options, inverse and dated
+not that of books; a bar's ``timestamp`` is when it was sent; contracts that are halted are
+Delivering; a connection may stay silent for ten minutes. Not here: options, inverse and dated
 contracts, RPI, block trades, ``orderbook.full``.
 """
 
@@ -69,7 +69,10 @@ class Bybit(Protocol):
         super().__init__(floor)
         self._listed: dict[Key, Market] = {}
         self._publishers: dict[Key, Publisher] = {}
-        self._rest = Rest(self._listed, self._publishers, self.snapshot, floor.now_us)
+        self._closed: list[Market] = []
+        self.requests = Rest(
+            self._listed, self._closed, self._publishers, self.snapshot, floor.now_us
+        )
         self._count = 0
 
     # what is traded
@@ -91,7 +94,8 @@ class Bybit(Protocol):
     def changed(self, market: Market) -> None:
         key = market.symbol.product, market.symbol.raw
         if market.status == "DELISTED":
-            del self._listed[key], self._publishers[key]
+            self._closed.append(self._listed.pop(key))
+            del self._publishers[key]
         else:
             self._publishers[key].changed(self.floor.now_us())
 
@@ -168,10 +172,10 @@ class Bybit(Protocol):
     # REST
 
     def serves_rest(self, path: str) -> bool:
-        return self._rest.known(path)
+        return self.requests.known(path)
 
     def rest(self, request: Request, verdict: Verdict) -> Answer:
-        return Answer(self._rest.answer(request.path, request.fields))
+        return Answer(self.requests.answer(request.path, request.fields))
 
     def refusal(self, request: Request, verdict: Verdict) -> Answer:
         """Too many: Bybit says 403 to an address; what a test asks for is said as asked."""

@@ -24,7 +24,7 @@ from tidemill.processors.kernels.order_book import BUY
 Entry = dict[str, Any]
 
 SPOT = "SPOT"
-STATUSES = {Status.TRADING: "Trading", Status.HALTED: "PreLaunch", Status.DELISTED: "Closed"}
+STATUSES = {Status.TRADING: "Trading", Status.HALTED: "Delivering", Status.DELISTED: "Closed"}
 LAUNCHED_MS = 1_584_230_400_000
 """When every contract was launched that is there from the start: BTCUSDT's own."""
 SEQ_BASE = 700_000_000_000

@@ -6,8 +6,9 @@ history reaches back as far as it is kept, klines are of one minute to one day, 
 out of range are cut to it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+from urllib.parse import quote
 
 from tidemill.deploy.exchange import bybit_messages as messages
 from tidemill.deploy.exchange.bybit_streams import Publisher
@@ -20,6 +21,7 @@ Key = tuple[str, str]
 """Product and Bybit's symbol."""
 PREFIX = "/v5/market/"
 PRODUCTS = {"spot": "SPOT", "linear": "LINEAR"}
+STATUSES = {"PreLaunch", "Trading", "Delivering", "Closed"}
 INTERVALS = {"1": "1m", "3": "3m", "5": "5m", "15": "15m", "30": "30m", "60": "1h", "120": "2h",
              "240": "4h", "360": "6h", "720": "12h", "D": "1d"}  # fmt: skip
 
@@ -38,11 +40,13 @@ class Rest:
     def __init__(
         self,
         markets: Mapping[Key, Market],
+        closed: Sequence[Market],
         publishers: Mapping[Key, Publisher],
         snapshot: Callable[[Market, int], Book],
         now_us: Callable[[], int],
     ) -> None:
-        self._markets, self._publishers = markets, publishers
+        self._markets, self._closed, self._publishers = markets, closed, publishers
+        self.page_max = 1_000
         self._snapshot, self._now_us = snapshot, now_us
         self._routes: dict[str, Callable[[Query], dict[str, Any]]] = {
             "time": self._time,
@@ -91,19 +95,27 @@ class Rest:
         return {"timeSecond": str(now_us // 1_000_000), "timeNano": f"{now_us}000"}
 
     def _instruments(self, query: Query) -> dict[str, Any]:
-        """Those that trade, unless another status or one of them is asked for; in pages."""
-        category, _ = self._category(query)
-        wanted = query.get("status") or (None if "symbol" in query else "Trading")
-        found = [
-            messages.instrument(market)
-            for market in self._of(query)
-            if wanted is None or messages.STATUSES[market.status] == wanted
-        ]
-        if category == "spot":
-            return {"category": category, "list": found}
-        start, limit = _number(query, "cursor", 0, 1 << 30), _number(query, "limit", 500, 1_000)
-        page = found[start : start + limit]
-        more = str(start + limit) if start + limit < len(found) else ""
+        """Those that trade, unless another status or one of them is asked for; in pages.
+
+        Spot has those that trade only. A cursor names the last one of its page, escaped.
+        """
+        category, product = self._category(query)
+        status = query.get("status") or ("" if "symbol" in query else "Trading")
+        if status and status not in STATUSES:
+            raise Refused(10001, "params error: status invalid")
+        asked = self._of(query)
+        if status == "Closed":
+            asked = [market for market in self._closed if market.symbol.product == product]
+        kept = {"Trading"} if product == messages.SPOT else {status} if status else STATUSES
+        asked = [market for market in asked if messages.STATUSES[market.status] in kept]
+        found = [messages.instrument(market) for market in asked]
+        if product == messages.SPOT:
+            return {"category": category, "list": found if status in ("", "Trading") else []}
+        after, limit = query.get("cursor", ""), _number(query, "limit", 500, self.page_max)
+        found.sort(key=lambda entry: str(entry["symbol"]))
+        rest = [entry for entry in found if f"last={entry['symbol']}" > after]
+        page = rest[:limit]
+        more = quote(f"last={page[-1]['symbol']}", safe="") if len(rest) > limit else ""
         return {"nextPageCursor": more, "category": category, "list": page}
 
     def _trades(self, query: Query) -> dict[str, Any]:

@@ -45,10 +45,10 @@ def chosen(feeds: Sequence[FeedSettings], names: Sequence[str]) -> dict[str, lis
 
 
 def _subscription(feed: FeedSettings) -> Subscription:
-    endpoints = Endpoints(feed.websocket, feed.rest)
-    return Subscription(
-        venue_of(feed.venue, feed.product), feed.symbols, endpoints, feed.connections
-    )
+    venue = venue_of(feed.venue, feed.product)
+    own = venue.endpoints
+    endpoints = Endpoints(feed.websocket or own.websocket, feed.rest or own.rest)
+    return Subscription(venue, feed.symbols, endpoints, feed.connections)
 
 
 async def _feed(

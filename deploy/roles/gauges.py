@@ -19,6 +19,11 @@ LATENCY_S = Gauge(
 )
 CONNECTED = Gauge("tidemill_feed_connected", "1 while everything wanted is heard", FEED)
 FAILURES = Gauge("tidemill_feed_failures", "Failed connections and requests since start", FEED)
+COMMANDS_LEFT = Gauge(
+    "tidemill_feed_commands_left",
+    "Commands of an hour that the connection with the fewest has; +Inf where there is no limit",
+    FEED,
+)
 DISK_USED = Gauge("tidemill_log_disk_used", "Used part of the log's disk, 0 to 1", ["venue"])
 
 
@@ -50,6 +55,7 @@ def show_feed(running: Feed) -> None:
             (CLOCK_OFFSET_S, lambda feed: (feed.intake.clock.offset_ns or 0) / 1e9),
             (LATENCY_S, lambda feed: feed.intake.clock.latency_ns / 1e9),
             (CONNECTED, lambda feed: float(feed.connected)),
+            (COMMANDS_LEFT, lambda feed: feed.lines.commands_left),
             (FAILURES, lambda feed: float(feed.failures.total())),
         ):
             gauge.labels(running.venue, product).set_function(_of(running, product, read))

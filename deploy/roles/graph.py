@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import importlib
 import os
 import socket
 
@@ -24,6 +25,8 @@ async def run(settings: Settings, name: str, index: int, count: int) -> None:
     known = graphs(settings.graphs)
     if name not in known:
         raise Missing(f"there is no graph {name}; there are {', '.join(known)}")
+    # A set may ask for any of them in a step, where to compile one would cost the lease.
+    importlib.import_module("tidemill.processors.kernels.indicator_catalog")
     owner = settings.owner or f"{socket.gethostname()}-{os.getpid()}"
     client = f"graph-{name}-{index}"
     async with streams(settings.nats_engine, client, settings.archive) as opened:

@@ -3,7 +3,16 @@
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
-from tidemill.deploy.why import bars, books, derivatives, feeds, opportunities, prices
+from tidemill.deploy.why import (
+    activity_bars,
+    bars,
+    books,
+    derivatives,
+    feeds,
+    indicators,
+    opportunities,
+    prices,
+)
 from tidemill.deploy.why.deriving import Found, Record, derive, records
 from tidemill.deploy.why.facts import Held, Shown, get, whole
 from tidemill.deploy.why.naming import Fact, Made, Sent
@@ -16,6 +25,8 @@ from tidemill.streams.subjects import parse
 
 EXPLAIN: Mapping[str, Callable[[Context, Record], Awaitable[Explained]]] = {
     "bar": bars.explain,
+    "activity_bar": activity_bars.explain,
+    "indicator": indicators.explain,
     "price": prices.explain,
     "book_metrics": books.explain,
     "book_level": books.explain,

@@ -7,7 +7,8 @@ A client sends JSON objects, at most ten a second:
     {"op": "unsubscribe", ...the same...}
     {"op": "ping"}
 
-``*`` means every symbol, or venue. Channels are trades, quotes and bars (which have an interval).
+``*`` means every symbol, or venue. Channels are trades, quotes, bars and their indicators; the last
+two have an interval: ``1m``, or, of bars that close by what was traded, ``tick``, ``renko``, ...
 The server sends JSON arrays of one or more objects, in order. Some are events:
 
     {"event": "connected", "as_of": r}
@@ -21,7 +22,8 @@ all others are updates, with the position `r` that they are of and exact numbers
     {"channel": "trades", "symbol", "venue", "r": 4711, "data": [{"i": 0, "price": "61837.63"}]}
 
 Times are ns UTC, and `time` ms. `r` is the newest position of the update's records; each record has
-its own `r` and `i` (bars `n` too). Of quotes only the last of a frame is sent.
+its own `r` and `i` (what is derived `n` too, bars by what was traded their `sequence`). Of quotes
+only the last of a frame is sent.
 
 **Snapshot, then updates.** Subscribe first, and keep what comes. Ask queries over HTTP with
 ``min_seq=<as_of of "subscribed">``; the answer holds at ``meta.as_of.r``, called R. Then of the
@@ -42,15 +44,16 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
-from tidemill.schemas.bar_type import BUILT_SPECS
+from tidemill.schemas.bar_type import ACTIVITY_SPECS, BUILT_SPECS
 
 ANY = "*"
-Channel = Literal["trades", "quotes", "bars"]
+Channel = Literal["trades", "quotes", "bars", "indicators"]
+OF_BARS = ("bars", "indicators")
 Code = Literal["INVALID_INPUT", "RATE_LIMITED", "TOO_MANY_SUBSCRIPTIONS"]
 
 
 class Topic(NamedTuple):
-    """What is subscribed to. `interval` is empty but for bars."""
+    """What is subscribed to. `interval` is empty but for bars and their indicators."""
 
     channel: str
     symbol: str
@@ -76,9 +79,10 @@ class Request(BaseModel):
 
     @model_validator(mode="after")
     def _bars_have_an_interval(self) -> Self:
-        if self.channel == "bars" and self.interval not in BUILT_SPECS:
-            raise ValueError(f"interval of bars is one of {', '.join(BUILT_SPECS)}")
-        if self.channel != "bars" and self.interval:
+        specs = (*BUILT_SPECS, *ACTIVITY_SPECS)
+        if self.channel in OF_BARS and self.interval not in specs:
+            raise ValueError(f"interval of {self.channel} is one of {', '.join(specs)}")
+        if self.channel not in OF_BARS and self.interval:
             raise ValueError(f"{self.channel} have no interval")
         return self
 

@@ -9,10 +9,19 @@ from tidemill.schemas.frame import Frame
 from tidemill.schemas.rows import Row, readable
 from tidemill.streams.subjects import Subject
 
-FILTERS = ("md.trade.*.*.*", "md.quote.*.*.*", "bars.*.*.*.*", "time")
+FILTERS = (
+    *("md.trade.*.*.*", "md.quote.*.*.*", "time"),
+    *("bars.*.*.*.*", "activity_bars.*.*.*.*", "indicators.*.*.*.*"),
+)
 """Subjects that are listened to; `time` says how far LOG is where nothing else happens."""
-_CHANNELS = {"trade": "trades", "quote": "quotes", "bar": "bars"}
-DERIVED = frozenset({"bars"})
+_CHANNELS = {
+    "trade": "trades",
+    "quote": "quotes",
+    "bar": "bars",
+    "activity_bar": "bars",
+    "indicator": "indicators",
+}
+DERIVED = frozenset({"bars", "indicators"})
 """Channels whose records carry the position of their cause."""
 _EXACT = {"price", "quantity", "notional"}
 _MS = 1_000_000
@@ -42,9 +51,21 @@ def updates_of(frame: Frame, topic: Topic, sequence: int) -> list[Update]:
             last = len(frame.records) - 1
             (row,) = _rows(frame._replace(records=frame.records[last:]))
             return [_update(topic, sequence, [_quote(row, sequence, last)], topic)]
-    return [
-        _update(topic, row["at_r"], [_bar(row)], (topic, row["ts_open"])) for row in _rows(frame)
-    ]
+        case "indicators":
+            return [_told(topic, row) for row in readable(frame)]
+    return [_update(topic, row["at_r"], [_bar(row)], (topic, _key(row))) for row in _rows(frame)]
+
+
+def _told(topic: Topic, row: Row) -> Update:
+    same = ("n", "ts_open", "ts_close", "revision", "indicator", "output", "value", "flags")
+    data = {"r": row["at_r"], "i": row["at_i"], **{name: row[name] for name in same}}
+    named = (row["indicator"], row["output"])
+    return _update(topic, row["at_r"], [data], (topic, row["ts_open"], *named))
+
+
+def _key(row: Row) -> Any:
+    """Return what the revisions of one bar share."""
+    return row.get("sequence", row["ts_open"])
 
 
 def _update(topic: Topic, root: int, data: list[Row], slot: Any) -> Update:
@@ -105,4 +126,5 @@ def _bar(row: Row) -> Row:
         **{name: row[name] for name in same},
         "trades": row["trade_count"],
         "flags": row["flags"],
+        **({name: row[name] for name in ("sequence", "ts_close")} if "sequence" in row else {}),
     }

@@ -24,6 +24,7 @@ from tidemill.gateway.queries import (
     feeds,
     funding,
     health,
+    indicators,
     instruments,
     liquidations,
     open_interest,
@@ -45,7 +46,7 @@ from tidemill.gateway.queries.stores import Stores
 QUESTIONS = (
     *(symbols, instruments, trades, candles, quote, aggregated, comparison),
     *(liquidations, venue_bars, feeds, feed_events, arbitrage),
-    *(book_analysis, order_book, funding, open_interest, overview),
+    *(book_analysis, order_book, funding, open_interest, overview, indicators),
 )
 """Every question there is: a module with ROUTES; a path that is fixed before one that is not."""
 _ERRORS = {

@@ -11,8 +11,16 @@ from tidemill.gateway.queries.clickhouse import Row
 from tidemill.gateway.queries.parameters import ROOT_MAX, Asked, Moment, Symbol, Venue
 from tidemill.gateway.queries.resolve import Instrument, instruments
 from tidemill.gateway.queries.stores import Stores
-from tidemill.schemas.bar_type import BUILT_SPECS, INTERVALS_S, SPECS
+from tidemill.schemas.bar_type import (
+    ACTIVITY_SPECS,
+    BUILT_SPECS,
+    INTERVALS_S,
+    SPECS,
+    BarType,
+    activity_of,
+)
 from tidemill.schemas.enums import BarFlag
+from tidemill.schemas.identifiers import InstrumentId
 
 ROUTES = APIRouter()
 LIMIT, LIMIT_MAX = 100, 1_000
@@ -34,10 +42,30 @@ Timeframe = Annotated[
 ]
 
 
+def _activity(text: str) -> str:
+    """Pass ``TICK``, or ``1000-TICK``, in whatever case. Raises ValueError."""
+    step, _, unit = text.upper().rpartition("-")
+    activity_of(step or "1", unit)
+    return f"{step}-{unit}"
+
+
+Activity = Annotated[
+    str,
+    AfterValidator(_activity),
+    Field(
+        max_length=60,
+        description="Bars that close by what was traded instead of those of a timeframe: one of"
+        f" {', '.join(ACTIVITY_SPECS)}, or with its step, as 1000-tick.",
+        examples=["tick", "1000-TICK", "0.5-VOLUME"],
+    ),
+]
+
+
 class CandlesAsked(Asked):
     """Which candles."""
 
     timeframe: Timeframe = "1m"
+    type: Activity | None = None
     venue: Venue = VENUE
     limit: int = Field(LIMIT, ge=1, le=LIMIT_MAX)
     from_: Moment | None = Field(None, alias="from", description="Opening time, inclusive.")
@@ -45,10 +73,16 @@ class CandlesAsked(Asked):
 
     def bindings(self, one: Instrument) -> dict[str, Any]:
         """Return the values of a statement about the candles of an instrument."""
+        step, _, aggregation = (self.type or "").partition("-")
+        which = (
+            {"aggregation": aggregation, "step": step}
+            if self.type
+            else {"interval_s": INTERVALS_S[self.timeframe]}
+        )
         return {
             "symbol": one.symbol,
             "venue": one.venue,
-            "interval_s": INTERVALS_S[self.timeframe],
+            **which,
             "from": self.from_ or 0,
             "to": self.to or ROOT_MAX,
             "limit": self.limit,
@@ -79,27 +113,69 @@ class Candle(BaseModel):
     r: int
 
 
-@ROUTES.get("/api/market-data/candles/{symbol:path}", response_model=Envelope[list[Candle]])
+class ActivityCandle(Candle):
+    """A bar that closed by what was traded, as last revised at the position."""
+
+    type: str = Field(description="NautilusTrader's name of its bar type; empty while it seeds.")
+    sequence: int = Field(description="How many bars of its aggregation closed before it.")
+    step: str = Field(description="Its parameter; 0 of a bar that seeds it.")
+    threshold: str = Field(description="What it had to reach; 0: it was counted in trades.")
+    ts_close: int = Field(description="Event time of its last trade, ns UTC.")
+
+
+@ROUTES.get(
+    "/api/market-data/candles/{symbol:path}",
+    response_model=Envelope[list[ActivityCandle] | list[Candle]],
+)
 async def candles(
     request: Request, symbol: Symbol, asked: Annotated[CandlesAsked, Query()]
 ) -> Response:
-    """The newest closed candles, oldest first; an interval without a trade has none."""
+    """The newest closed candles, oldest first; an interval without a trade has none.
+
+    With `type` bars that close by what was traded; `timeframe` is then of no matter.
+    """
 
     async def find(stores: Stores) -> Answer:
-        bound = await stores.bind(asked, "bars", "instruments")
+        table, question = ("activity_bars", "activity_candles") if asked.type else _OF_TIME
+        bound = await stores.bind(asked, table, "instruments")
         one = (await instruments(stores, bound, symbol, asked.venue))[0]
-        rows = await stores.ask("candles", bound, asked.bindings(one))
-        items = [_item(row, one.symbol, asked) for row in reversed(rows)]
+        rows = await stores.ask(question, bound, asked.bindings(one))
+        form = _activity_item if asked.type else _item
+        items = [form(row, one.symbol, asked) for row in reversed(rows)]
         return Answer(items, bound, [flag for item in items for flag in item["flags"]])
 
     return await respond(request, asked, find)
 
 
+_OF_TIME = ("bars", "candles")
+
+
+def _activity_item(row: Row, symbol: str, asked: CandlesAsked) -> dict[str, Any]:
+    spec, step = row["aggregation"].lower(), row["step"]
+    named = BarType(InstrumentId(symbol, asked.venue), spec, step=step)
+    return {
+        **_values(row, symbol, asked),
+        "timeframe": spec,
+        "type": "" if step == "0" else str(named),
+        "sequence": row["sequence"],
+        "step": step,
+        "threshold": row["threshold"],
+        "ts_close": row["close_ns"],
+    }
+
+
 def _item(row: Row, symbol: str, asked: CandlesAsked) -> dict[str, Any]:
+    return {
+        **_values(row, symbol, asked),
+        "timeframe": asked.timeframe,
+        "ts_close": row["open_ns"] + INTERVALS_S[asked.timeframe] * 1_000_000_000,
+    }
+
+
+def _values(row: Row, symbol: str, asked: CandlesAsked) -> dict[str, Any]:
     return {
         "symbol": symbol,
         "venue": asked.venue,
-        "timeframe": asked.timeframe,
         "time": row["open_ns"] // 1_000_000,
         **{name: row[name] for name in ("open", "high", "low", "close", "volume")},
         "quoteVolume": row["quote_volume"],
@@ -108,7 +184,6 @@ def _item(row: Row, symbol: str, asked: CandlesAsked) -> dict[str, Any]:
         "firstTradeId": row["first_trade_id"],
         "lastTradeId": row["last_trade_id"],
         "ts_open": row["open_ns"],
-        "ts_close": row["open_ns"] + INTERVALS_S[asked.timeframe] * 1_000_000_000,
         "revision": row["revision"],
         "flags": names(BarFlag, row["flags"]),
         "r": row["r"],

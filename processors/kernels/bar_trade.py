@@ -39,19 +39,21 @@ from tidemill.processors.kernels.bar_state import (
     TS_AHEAD_NS_MAX,
     UP,
 )
-from tidemill.schemas.enums import AggressorSide
+from tidemill.schemas.enums import AggressorSide, RecordFlag
 from tidemill.schemas.exact import add, add_64, add_product, multiply
 
 ALL_INTERVALS = (1 << INTERVALS) - 1
-BUYER = int(AggressorSide.BUYER)
+BUYER, AGGREGATE = int(AggressorSide.BUYER), int(RecordFlag.AGGREGATE)
 _0 = np.uint64(0)
 _1 = np.uint64(1)
 
 
 @njit(cache=True)
-def _follow(row: Row, trade_id: Any) -> bool:
+def _follow(row: Row, trade_id: Any, flags: Any) -> bool:
     """Take note of an id; return whether ids now prove that nothing up to here is missing.
 
+    A trade of several fills may stand for all ids since the last one: only its feed knows, which
+    says so where one is missing.
     Of several holes at once only their hull is known: it counts as filled when it is declared lost,
     or when all its ids come in ascending order; until then bars close by time.
     """
@@ -59,7 +61,7 @@ def _follow(row: Row, trade_id: Any) -> bool:
         row.seen = 1
         row.next_id = trade_id + _1
         return True
-    if trade_id == row.next_id:
+    if trade_id == row.next_id or (trade_id > row.next_id and flags & AGGREGATE):
         row.next_id = trade_id + _1
         return bool(row.hole == 0)
     if trade_id > row.next_id:
@@ -169,7 +171,7 @@ def take(row: Row, trade: Any, stage: Stage) -> tuple[int, int]:
     reason, refusing = _judge(row, trade, stage)
     ts = trade.ts_event
     taken = reason in (TAKEN, TOO_OLD)
-    whole = _follow(row, trade.trade_id)
+    whole = _follow(row, trade.trade_id, trade.flags)
     from_ts, to_ts, flag = ts, ts, GAP if reason == OVERFLOW else 0
     if taken and row.link & LAPSED:
         row.link &= UP

@@ -14,6 +14,7 @@ import numpy as np
 from numba import from_dtype, njit, types
 from numpy.typing import NDArray
 
+from tidemill.processors.kernels.bar_out import Out, unstage
 from tidemill.processors.kernels.bar_ring import (
     INTERVALS,
     RING,
@@ -48,33 +49,6 @@ BAR_DTYPE = BAR.dtype
 _1 = np.uint64(1)
 _Tuple: Callable[..., types.Type] = types.Tuple
 _NamedTuple: Callable[..., types.Type] = types.NamedTuple
-
-
-class Out(NamedTuple):
-    """Emitted bars (capacity,), and the slot and the interval of each."""
-
-    bars: NDArray[np.void]
-    slots: NDArray[np.int32]
-    specs: NDArray[np.uint8]
-
-
-@njit(cache=True)
-def _unstage(stage: Stage, out: Out, count: int) -> tuple[Out, int]:
-    """Move what is staged to `out`, grown where it is full; return it and the new count."""
-    if count + stage.count > len(out.slots):
-        size = 2 * len(out.slots) + STAGED_MAX
-        grown = Out(np.empty(size, BAR_DTYPE), np.empty(size, np.int32), np.empty(size, np.uint8))
-        grown.bars[:count] = out.bars[:count]
-        grown.slots[:count] = out.slots[:count]
-        grown.specs[:count] = out.specs[:count]
-        out = grown
-    for index in range(stage.count):
-        out.bars[count + index] = stage.bars[index]
-        out.slots[count + index] = stage.slot
-        out.specs[count + index] = stage.specs[index]
-    count += stage.count
-    stage.count = 0
-    return out, count
 
 
 @njit(cache=True)
@@ -158,7 +132,7 @@ def fold_trades(
                 refused = _refuse(refused, refusals, stage, trade_id, reason, intervals)
                 refusals += 1
             if stage.count:
-                out, count = _unstage(stage, out, count)
+                out, count = unstage(stage, out, count)
             index += 1
     return out, count, refused, refusals
 
@@ -208,7 +182,7 @@ def fold_status(
                     stage.slot = slot
                     _hear(rows[slot], statuses[index], frame.slot < 0, stage)
                     if stage.count:
-                        out, count = _unstage(stage, out, count)
+                        out, count = unstage(stage, out, count)
     return out, count
 
 
@@ -272,7 +246,7 @@ def declare_gap(rows: NDArray[np.void], stages: NDArray[np.void], gap: Gap) -> t
             lost |= 1 << k
         mark(row, k, gap.ts_from, gap.ts_to, GAP, stage)
         close(row, k, closed_by, 0, stage)
-    out, count = _unstage(stage, _nothing(), 0)
+    out, count = unstage(stage, _nothing(), 0)
     return out, count, lost
 
 

@@ -91,11 +91,15 @@ class Indicator:
 
     def instance(self, parameters: Given) -> str:
         """Return its one name with these parameters, as ``macd(12,26,9)``."""
-        return f"{self.name}({','.join(f'{value:g}' for value in parameters)})"
+        return f"{self.name}({','.join(map(_exact, parameters))})"
 
     def empty(self, parameters: Given) -> Values:
         """Return the state before the first record."""
         return np.zeros(self.words(parameters))
+
+
+def _exact(value: float) -> str:
+    return str(int(value)) if value == int(value) else repr(value)
 
 
 def computed(indicator: Indicator, parameters: Given, inputs: Values) -> Values:

@@ -30,6 +30,7 @@ _NUMPY: dict[str, Any] = {
     "uint16": "<u2",
     "uint32": "<u4",
     "uint64": "<u8",
+    "float64": "<f8",
     "decimal": INT128,
     "time": "<i8",
     "enum": "<u1",

@@ -119,7 +119,10 @@ class ClickHouseSink:
         # Asked after the table: the log may have grown since the first time.
         end = (await self._log.identity()).last
         if newest > end:
-            raise Regressed(f"{name} has root {newest}, the log ends at {end}")
+            raise Regressed(
+                f"LOG REGRESSED: {name} has root {newest}, the log ends at {end}: restore LOG"
+                " (`tidemill repair`); nothing was written"
+            )
         insert = FencedInsert(self._clickhouse, self.table, identity.uuid, claimed.epoch)
         tail = Tail(newest, claimed.roots_max, claimed.rows_max)
         await self._read_tail(tail, claimed)

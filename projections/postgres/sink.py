@@ -72,7 +72,8 @@ class PostgresSink:
         end = (await self._log.identity()).last
         if claimed.position > end:
             raise Regressed(
-                f"{self.table.physical} is at {claimed.position}, the log ends at {end}"
+                f"LOG REGRESSED: {self.table.physical} is at {claimed.position}, the log ends at"
+                f" {end}: restore LOG (`tidemill repair`); nothing was written"
             )
         self._step("claimed")
         return claimed

@@ -29,6 +29,7 @@ _PLAIN_TYPES = {
     "uint64": "uInt64",
     "int8": "Int8",
     "int64": "Int64",
+    "double": "Double",
 }
 # Wire types of the units that have one of their own: (name, description).
 _UNIT_TYPES = {

@@ -20,6 +20,7 @@ from tidemill.schemas.events.feed import (
     TradeGapSuspected,
 )
 from tidemill.schemas.events.fees import FeesDefined
+from tidemill.schemas.events.indicators import IndicatorSetDefined, IndicatorSetRemoved
 from tidemill.schemas.events.instrument import InstrumentDefined, InstrumentDefinedV1
 
 EVENTS: dict[str, type[Event]] = {
@@ -36,6 +37,8 @@ EVENTS: dict[str, type[Event]] = {
         FeedDisconnected,
         FeedStale,
         FeesDefined,
+        IndicatorSetDefined,
+        IndicatorSetRemoved,
         InstrumentDefined,
         InstrumentDefinedV1,
         RangeSealed,

@@ -2,12 +2,14 @@
 
 from tidemill.schemas import frame
 from tidemill.schemas.frame import Frame, Kind
+from tidemill.schemas.kinds.activity_bar import ACTIVITY_BAR
 from tidemill.schemas.kinds.bar import BAR
 from tidemill.schemas.kinds.book import BOOK
 from tidemill.schemas.kinds.book_level import BOOK_LEVEL, BOOK_SNAPSHOT
 from tidemill.schemas.kinds.book_metrics import BOOK_METRICS
 from tidemill.schemas.kinds.derivative import DERIVATIVE
 from tidemill.schemas.kinds.derivative_metrics import DERIVATIVE_METRICS
+from tidemill.schemas.kinds.indicator import INDICATOR
 from tidemill.schemas.kinds.liquidation import LIQUIDATION
 from tidemill.schemas.kinds.opportunity import OPPORTUNITY
 from tidemill.schemas.kinds.price import PRICE
@@ -35,6 +37,8 @@ KINDS: dict[str, Kind] = {
         BOOK_SNAPSHOT,
         DERIVATIVE_METRICS,
         OPPORTUNITY,
+        ACTIVITY_BAR,
+        INDICATOR,
     )
 }
 BY_TEMPLATE: dict[int, Kind] = {kind.template_id: kind for kind in KINDS.values()}

@@ -31,6 +31,8 @@ AGAIN_S = 1.0
 ATTEMPTS_MAX = 4
 FETCHES_MAX = 8
 """Holes that are fetched at once."""
+PAGES_MAX = 64
+"""Pages of the list of all instruments, at most."""
 POLLS_MAX = 4
 """Polls that are asked at once."""
 FIRST_POLL_S = 5.0
@@ -43,7 +45,10 @@ log = structlog.get_logger()
 
 
 class Asking:
-    """The REST side of one feed: `symbols` of a `venue`, answers into its inbox."""
+    """The REST side of one feed: `symbols` of a `venue`, answers into its inbox.
+
+    `rounds` counts how often what is defined was refreshed.
+    """
 
     def __init__(
         self,
@@ -54,14 +59,18 @@ class Asking:
         symbols: Sequence[str],
         failures: Counter[str],
     ) -> None:
-        self._definitions: dict[str, bytes] = {}
+        self._own: list[bytes] = []
+        self._listed: list[bytes] = []
+        self.rounds = 0
         self._venue, self._rest = venue, rest
         self._inbox, self._intake = inbox, intake
         self._symbols, self._failures = list(symbols), failures
         self._warned_at = float("-inf")
 
-    async def ask(self, path: str, urgent: bool = True) -> bool | None:
-        """GET `path` and take the answer as a message.
+    async def ask(
+        self, path: str, urgent: bool = True, kept: list[bytes] | None = None
+    ) -> bool | None:
+        """GET `path` and take the answer as a message, which `kept` gets where it is one.
 
         Return whether it is one; None when it says what is wrong with the request.
         """
@@ -72,8 +81,8 @@ class Asking:
             self._warn(str(error))
             return False
         message = rest_message(path, answer.body)
-        if answer.good and path in self._definition_paths():
-            self._definitions[path] = message
+        if answer.good and kept is not None:
+            kept.append(message)
         await self._inbox.put(message)
         return True if answer.good else None
 
@@ -83,10 +92,10 @@ class Asking:
             self._warned_at = now
             log.warning("no answer", venue=self._venue.venue, reason=reason[:300])
 
-    async def ask_again(self, path: str) -> bool | None:
+    async def ask_again(self, path: str, kept: list[bytes] | None = None) -> bool | None:
         """Ask what is not urgent, up to 4 times, with growing pauses and jitter."""
         for attempt in range(ATTEMPTS_MAX):
-            if (answered := await self.ask(path, urgent=False)) is not False:
+            if (answered := await self.ask(path, False, kept)) is not False:
                 return answered
             await asyncio.sleep(AGAIN_S * 2.0**attempt * random.uniform(0.5, 1.0))
         return False
@@ -96,12 +105,7 @@ class Asking:
     @property
     def definitions(self) -> list[bytes]:
         """The newest answers about instruments, as raw messages."""
-        return list(self._definitions.values())
-
-    def _definition_paths(self) -> list[str]:
-        """What is asked about our symbols, and about all."""
-        asked = [self._venue.definitions_path(self._symbols), self._venue.definitions_path(())]
-        return list(dict.fromkeys(asked))
+        return [*self._own, *self._listed]
 
     def undefined(self) -> list[str]:
         """Return the symbols that no definition is known of."""
@@ -112,21 +116,41 @@ class Asking:
 
         Return whether the venue answered.
         """
-        for path in self._definition_paths():
-            answered = await self.ask_again(path)
+        if (path := self._venue.definitions_path(self._symbols)) is not None:
+            kept: list[bytes] = []
+            answered = await self.ask_again(path, kept)
             if answered is False:
                 return False
+            self._own = kept or self._own
             await self._inbox.digested()
             if answered and not self.undefined():
+                return True
+            # Not all of them are listed: only the full list says which.
+        return await self._list()
+
+    async def _list(self) -> bool:
+        """Ask for the list of all instruments, to its last page; return whether it is complete."""
+        listing, kept = self._intake.listing, list[bytes]()
+        listing.begin()
+        for _ in range(PAGES_MAX):
+            asked = listing.awaited
+            if not await self.ask_again(asked, kept):
+                return False
+            await self._inbox.digested()
+            if not listing.awaited:
+                self._listed = kept
+                return True
+            if listing.awaited == asked:
                 break
-            # Not all of them are listed: only the full answer says which.
-        return True
+        self._failures["listing"] += 1
+        self._warn("the list of all instruments does not end")
+        return False
 
     async def define_for_ever(self) -> None:
         """Refresh definitions: changes, halts, listings, delistings."""
         while True:
             await asyncio.sleep(LISTING_S if self.undefined() else DEFINITIONS_S)
-            await self.define()
+            self.rounds += await self.define()
 
     async def tell_time(self) -> None:
         """Ask for the venue's time, for ever."""

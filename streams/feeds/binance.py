@@ -10,6 +10,7 @@ that it is known by then).
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 from typing import Any, ClassVar
 from urllib.parse import parse_qs, urlsplit
 
@@ -25,6 +26,7 @@ from tidemill.streams.feeds.feed import (
     Instrument,
     Instruments,
     Malformed,
+    Page,
     Poll,
     Said,
     Socket,
@@ -32,6 +34,7 @@ from tidemill.streams.feeds.feed import (
 
 BUYER, SELLER = int(AggressorSide.BUYER), int(AggressorSide.SELLER)
 FILLED, AGGREGATE = int(RecordFlag.FILLED), int(RecordFlag.AGGREGATE)
+RPI = int(RecordFlag.RPI)
 STREAMS_A_COMMAND = 200
 INTERVALS_S = {
     "1s": 1, "1m": 60, "3m": 180, "5m": 300, "15m": 900, "30m": 1800, "1h": 3600, "2h": 7200,
@@ -84,6 +87,11 @@ class Binance(ABC):
     def symbol(self, raw: str) -> str:
         """What we call the venue's `raw`."""
         return raw
+
+    @property
+    @abstractmethod
+    def listing_paths(self) -> tuple[str, ...]:
+        """The one path that answers all instruments."""
 
     @abstractmethod
     def definition(self, entry: Mapping[str, Any]) -> InstrumentDefined:
@@ -213,7 +221,7 @@ class Binance(ABC):
         rows = [
             (
                 index, at, t["id"], t["price"], t["qty"], t["time"], taker(t["isBuyerMaker"]),
-                FILLED,
+                FILLED | (RPI if t.get("isRPITrade") else 0),
             )
             for t in data
         ]  # fmt: skip
@@ -227,7 +235,10 @@ class Binance(ABC):
     ) -> None:
         instrument = columns.instruments.of(query["symbol"][0])
         index, flags = instrument.index, FILLED | AGGREGATE
-        rows = [(index, at, t["a"], t["p"], t["q"], t["T"], taker(t["m"]), flags) for t in data]
+        rows = [
+            (index, at, t["a"], t["p"], t["q"], t["T"], taker(t["m"]), flags | retail(t))
+            for t in data
+        ]
         if is_own(instrument, "aggTrade"):
             columns.trades += rows
         else:
@@ -238,7 +249,8 @@ class Binance(ABC):
     ) -> None:
         self._define(columns, at, data)
         if "symbol" not in query and "symbols" not in query:
-            columns.rest.listed = frozenset(self.symbol(e["symbol"]) for e in data["symbols"])
+            names = frozenset(self.symbol(e["symbol"]) for e in data["symbols"])
+            columns.rest.listed.append(Page(self.listing_paths[0], names))
 
     def _define(self, columns: Columns, at: int, data: Any) -> None:
         """Define what is wanted: one that is not understood spares the others."""
@@ -276,12 +288,23 @@ def agg_trade(columns: Columns, at: int, data: Any) -> None:
     """Fills of one taker at one price, under an id of their own that counts up by one."""
     row = data["a"], data["p"], data["q"], data["T"], taker(data["m"])
     instrument = columns.instruments.of(data["s"])
-    clock = data["E"]
+    clock, flags = data["E"], AGGREGATE | retail(data)
     if is_own(instrument, "aggTrade"):
-        columns.trades.append((instrument.index, at, *row, AGGREGATE))
+        columns.trades.append((instrument.index, at, *row, flags))
     else:
         columns.rest.ignored += 1
     columns.clocks.append((clock, at))
+
+
+def retail(trade: Any) -> int:
+    """RPI where an aggregate's normal quantity (``nq``, of contracts) is less than all of it."""
+    normal, quantity = trade.get("nq"), trade["q"]
+    if normal is None or normal == quantity:
+        return 0
+    try:
+        return RPI if Decimal(normal) != Decimal(quantity) else 0
+    except ArithmeticError as error:
+        raise Unreadable(f"{normal!r} or {quantity!r} is no quantity") from error
 
 
 def snapshot(columns: Columns, at: int, instrument: Instrument, data: Any) -> None:

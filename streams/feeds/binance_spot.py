@@ -110,10 +110,13 @@ class BinanceSpot(Binance):
         """
         return f"/api/v3/depth?symbol={symbol}&limit=1000"
 
+    @property
+    def listing_paths(self) -> tuple[str, ...]:
+        """GET /api/v3/exchangeInfo of all (several MB)."""
+        return ("/api/v3/exchangeInfo?showPermissionSets=false",)
+
     def definitions_path(self, symbols: Sequence[str]) -> str:
-        """GET /api/v3/exchangeInfo of some symbols, or of all (several MB)."""
-        if not symbols:
-            return "/api/v3/exchangeInfo?showPermissionSets=false"
+        """GET /api/v3/exchangeInfo of some symbols."""
         return f"/api/v3/exchangeInfo?symbols=[{','.join(f'%22{s}%22' for s in symbols)}]"
 
     def trades_paths(self, symbol: str, first_id: int, count: int) -> tuple[str, ...]:

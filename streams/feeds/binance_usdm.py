@@ -10,7 +10,8 @@ the change log (developers.binance.com/docs/derivatives, newest entry 2026-10-23
   connection, 10 messages to it a second; the server pings every 3 minutes, its pong is due in 10.
 - ``<symbol>@aggTrade``: every 100 ms, fills of one taker at one price under an id ``a`` that counts
   up by one: CONTIGUOUS. Insurance fund and ADL trades are in none. ``GET /fapi/v1/aggTrades`` with
-  ``fromId`` fills holes without a key (weight 20, at most 1,000, of the last 2 days). The stream
+  ``fromId`` fills holes without a key (weight 20, at most 1,000, of the last 2 days). ``nq`` (since
+  2025-12-31) is ``q`` without what met RPI orders. The stream
   ``<symbol>@trade`` with single fills is in no document, and its fills by id need a key: it is
   read in captures (CONTIGUOUS by ``t``) but not asked for. Where a capture has both, the first
   heard counts.
@@ -157,9 +158,14 @@ class BinanceUsdm(Binance):
         intervals = Poll("/fapi/v1/fundingInfo", FUNDING_INFO_S)
         return (*(Poll(path, every_s) for path in paths), intervals)
 
-    def definitions_path(self, symbols: Sequence[str]) -> str:
-        """GET /fapi/v1/exchangeInfo, which answers all."""
-        return "/fapi/v1/exchangeInfo"
+    @property
+    def listing_paths(self) -> tuple[str, ...]:
+        """GET /fapi/v1/exchangeInfo."""
+        return ("/fapi/v1/exchangeInfo",)
+
+    def definitions_path(self, symbols: Sequence[str]) -> None:
+        """None: only all can be asked for."""
+        return
 
     def trades_paths(self, symbol: str, first_id: int, count: int) -> tuple[str, ...]:
         """Aggregate trades from `first_id`, then the recent ones."""

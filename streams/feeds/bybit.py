@@ -29,8 +29,11 @@ recent-trade, full-ob), their sources (github.com/bybit-exchange/docs: the chang
 - ``allLiquidation``: all of them, every 500 ms; ``S`` is the side of the position: Buy was long, so
   the order sold. ``p`` is the bankruptcy price.
 - ``GET /v5/market/recent-trade`` answers the newest trades only, newest first: 1,000, spot 60, with
-  ``seq`` since 2025-08-07. ``/v5/market/instruments-info`` without a symbol lists what trades;
-  1,000 of contracts a page (800 there were in August 2026). 600 requests in 5 s an address; more
+  ``seq`` since 2025-08-07. ``/v5/market/instruments-info`` without a symbol lists what trades
+  (since 2026 what is pending to open, too), those before (``PreLaunch``) and after (``Delivering``)
+  where their ``status`` is asked for: what no answer names is closed. At most 1,000 contracts a
+  page (800 there were in August 2026), ``nextPageCursor`` names the next one; spot has neither
+  pages nor other statuses. 600 requests in 5 s an address; more
   are answered by 403, for at least ten minutes. ``X-Bapi-Limit`` counts an account's requests.
 
     {"topic":"publicTrade.BTCUSDT","type":"snapshot","ts":1672304486868,"data":[{"T":1672304486865,
@@ -48,7 +51,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import orjson
 
 from tidemill.schemas.events.instrument import InstrumentDefined
-from tidemill.streams.feeds.bybit_instruments import inferred, raw_of
+from tidemill.streams.feeds.bybit_instruments import LISTED, inferred, listing_path, raw_of
 from tidemill.streams.feeds.bybit_messages import Reader
 from tidemill.streams.feeds.columns import decode_run
 from tidemill.streams.feeds.feed import (
@@ -144,12 +147,14 @@ class Bybit:
         """None: the socket says everything."""
         return ()
 
-    def definitions_path(self, symbols: Sequence[str]) -> str:
-        """GET /v5/market/instruments-info of one instrument, or of all: there are no lists."""
-        path = f"/v5/market/instruments-info?category={self._category}"
-        if len(symbols) == 1:
-            return f"{path}&symbol={raw_of(self.product, symbols[0])}"
-        return path if self.product == "SPOT" else f"{path}&limit=1000"
+    @property
+    def listing_paths(self) -> tuple[str, ...]:
+        """GET /v5/market/instruments-info of each status of an instrument that is not closed."""
+        return tuple(listing_path(self.product, status) for status in LISTED[self.product])
+
+    def definitions_path(self, symbols: Sequence[str]) -> None:
+        """None: whether one that does not trade is answered by its symbol is not documented."""
+        return
 
     def trades_paths(self, symbol: str, first_id: int, count: int) -> tuple[str, ...]:
         """The newest trades, as many as there are: no others can be asked for."""

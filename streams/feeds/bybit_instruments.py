@@ -3,6 +3,7 @@
 from decimal import Decimal, InvalidOperation
 from re import compile as pattern
 from typing import Any
+from urllib.parse import quote
 
 from pydantic import ValidationError
 
@@ -10,9 +11,15 @@ from tidemill.schemas.errors import Unreadable
 from tidemill.schemas.events.instrument import InstrumentDefined
 
 VENUE = "BYBIT"
+INSTRUMENTS = "/v5/market/instruments-info"
 KINDS = {"LinearPerpetual": "PERPETUAL", "LinearFutures": "FUTURE"}
 STATUSES = {"Trading": "TRADING", "Closed": "DELISTED"}
 """Every other one (PreLaunch, Delivering) is not traded now."""
+LISTED = {"SPOT": ("",), "LINEAR": ("PreLaunch", "", "Delivering")}
+"""Statuses in the order of a contract's life; without one those that trade are answered.
+
+``Closed`` is not asked for: a symbol that was closed and listed anew would be both.
+"""
 HEADROOM = 2
 """Decimals beyond the tick's and the lot's: index prices and averages are finer, steps change."""
 DECIMALS_MAX = 18
@@ -34,6 +41,20 @@ def symbol_of(product: str, raw: str) -> str:
 def raw_of(product: str, symbol: str) -> str:
     """Bybit's name of our `symbol`."""
     return symbol.removesuffix(f"-{product}")
+
+
+def listing_path(product: str, status: str) -> str:
+    """REST path of the first page of the instruments of a status."""
+    path = f"{INSTRUMENTS}?category={product.lower()}"
+    path += "" if product == "SPOT" else "&limit=1000"
+    return f"{path}&status={status}" if status else path
+
+
+def page_after(path: str, cursor: str) -> str:
+    """REST path of the page after that of `path`; empty without a cursor, which is as the venue
+    wrote it (it escapes its marks itself)."""
+    first = path.partition("&cursor=")[0]
+    return f"{first}&cursor={quote(cursor, safe='%')}" if cursor else ""
 
 
 def definition(product: str, entry: dict[str, Any]) -> InstrumentDefined:

@@ -9,21 +9,23 @@ import orjson
 
 from tidemill.schemas.enums import AggressorSide, OrderSide, RecordFlag
 from tidemill.schemas.errors import Unreadable
-from tidemill.streams.feeds.bybit_instruments import definition, symbol_of
+from tidemill.streams.feeds.bybit_instruments import INSTRUMENTS, definition, page_after, symbol_of
 from tidemill.streams.feeds.columns import WRONG, Columns
-from tidemill.streams.feeds.feed import Instrument, Malformed
+from tidemill.streams.feeds.feed import Instrument, Malformed, Page
 from tidemill.streams.feeds.rare_columns import FUNDING_EXPONENT
 from tidemill.streams.feeds.rounding import rounded
 
 TAKERS = {"Buy": int(AggressorSide.BUYER), "Sell": int(AggressorSide.SELLER)}
 LIQUIDATED = {"Buy": int(OrderSide.SELL), "Sell": int(OrderSide.BUY)}
 """The side of the order that closes a position of this side."""
-BLOCK, FILLED = int(RecordFlag.BLOCK), int(RecordFlag.FILLED)
+BLOCK, FILLED, RPI = int(RecordFlag.BLOCK), int(RecordFlag.FILLED), int(RecordFlag.RPI)
 NOT_OURS = ("liquidation", "insurance", "adlAlert", "priceLimit")
 """Topics of Bybit that say nothing we take."""
 MINUTE_S = 60
 MASK = (1 << 64) - 1
 UUID_CHARS = 36
+PAGE_QUERY = {"category", "limit", "status", "cursor"}
+"""What a request for a page of all instruments says; anything else asks for some of them."""
 
 Said = Callable[[Columns, int, Any], None]
 
@@ -42,7 +44,6 @@ class Reader:
             **dict.fromkeys(NOT_OURS, _ignored),
         }
         self._paths: dict[str, Callable[[Columns, int, Any, dict[str, list[str]]], None]] = {
-            "/v5/market/instruments-info": self._instruments,
             "/v5/market/recent-trade": _recent_trades,
             "/v5/market/kline": _past_klines,
             "/v5/market/time": _time,
@@ -61,7 +62,7 @@ class Reader:
         elif str(message.get("stream", "")).startswith("rest:"):
             self._answer(columns, at, message["stream"].removeprefix("rest:"), message["data"])
         elif "retCode" in message and "lotSizeFilter" in _first(message):
-            self._instruments(columns, at, message, {})
+            self._instruments(columns, at, message)
         else:
             raise Unreadable("it is no message of this venue that is known")
 
@@ -70,15 +71,22 @@ class Reader:
         url = urlsplit(path)
         if body["retCode"] != 0:
             columns.rest.refused.append(f"{path}: {body['retCode']} {body['retMsg']}")
+        elif url.path == INSTRUMENTS:
+            self._page(columns, at, path, body)
         elif (answer := self._paths.get(url.path)) is not None:
             answer(columns, at, body, parse_qs(url.query))
         else:
             raise Unreadable(f"{url.path} is not known")
 
-    def _instruments(
-        self, columns: Columns, at: int, body: Any, query: dict[str, list[str]]
-    ) -> None:
-        """Definitions. One that is not understood spares the others."""
+    def _page(self, columns: Columns, at: int, path: str, body: Any) -> None:
+        """Definitions of those of a status, a page of them, or of some that were asked for."""
+        listed = self._instruments(columns, at, body)
+        if parse_qs(urlsplit(path).query).keys() <= PAGE_QUERY:
+            after = page_after(path, body["result"].get("nextPageCursor") or "")
+            columns.rest.listed.append(Page(path, listed, after))
+
+    def _instruments(self, columns: Columns, at: int, body: Any) -> frozenset[str]:
+        """Definitions; return our names of all. One that is not understood spares the others."""
         entries = body["result"]["list"]
         listed = frozenset(symbol_of(self._product, entry["symbol"]) for entry in entries)
         for entry in entries:
@@ -89,8 +97,7 @@ class Reader:
             except WRONG as error:
                 reason = f"{type(error).__name__}: {error}"
                 columns.rest.malformed.append(Malformed(at, orjson.dumps(entry), reason))
-        if not {"symbol", "cursor"} & set(query) and not body["result"].get("nextPageCursor"):
-            columns.rest.listed = listed
+        return listed
 
 
 def _first(body: Any) -> Any:
@@ -135,7 +142,8 @@ def _trades(columns: Columns, at: int, message: Any) -> None:
         rows.append(
             (
                 index, at, trade.get("seq", 0), trade["p"], trade["v"], trade["T"],
-                TAKERS[trade["S"]], BLOCK if trade.get("BT") else 0,
+                TAKERS[trade["S"]],
+                (BLOCK if trade.get("BT") else 0) | (RPI if trade.get("RPI") else 0),
             )
         )  # fmt: skip
         identities.append(identity(trade["i"]))
@@ -150,6 +158,7 @@ def _recent_trades(columns: Columns, at: int, body: Any, query: dict[str, list[s
     for trade in reversed(body["result"]["list"]):
         index = _instrument(columns, trade["symbol"]).index
         flags = FILLED | (BLOCK if trade.get("isBlockTrade") else 0)
+        flags |= RPI if trade.get("isRPITrade") else 0
         rows.append(
             (
                 index, at, int(trade.get("seq") or 0), trade["price"], trade["size"],

@@ -3,9 +3,12 @@
     python -m tidemill.streams.feeds.ccxt_bridge kraken --port 7480
 
 It watches what its clients subscribe to and tells them in the words of `ccxt_venue.py`, over one
-loopback port: WebSocket ``/stream``, and GET ``/markets``, ``/trades?symbol=``, ``/time``. ccxt
-connects again by itself when an exchange is lost; a watch that fails ends every client's connection
-instead, so that the feed says what it may have missed. Needs the extra ``exchanges``.
+loopback port: WebSocket ``/stream``, and GET ``/markets``, ``/trades?symbol=``, ``/time``,
+``/health`` (which asks nobody). It listens before it has read the exchange's markets: an exchange
+that is away keeps nobody from starting, and who subscribes waits for them.
+
+ccxt connects again by itself when an exchange is lost; a watch that fails ends every client's
+connection instead, so that the feed says what it may have missed. Needs the extra ``exchanges``.
 """
 
 import argparse
@@ -29,6 +32,8 @@ from websockets.http11 import Request, Response
 from tidemill.streams.feeds.ccxt_venue import KINDS, symbol_of
 
 TRADES_ASKED = 500
+LOAD_S_MIN, LOAD_S_MAX = 0.5, 30.0
+"""Pauses before the markets are asked for again."""
 LOST = 1013
 """Close code "try again later": the exchange's own connection was lost."""
 TICK_SIZE, DECIMAL_PLACES = 4, 2
@@ -82,11 +87,24 @@ class Bridge:
         self._clients: dict[ServerConnection, set[str]] = {}
         self._watching: dict[str, list[asyncio.Task[None]]] = {}  # by unified symbol
         self._quotes = 0
+        self._loaded = asyncio.Event()
 
     async def load(self) -> None:
         """Read the markets. Raises what ccxt does."""
         await self._exchange.load_markets(True)
         self._raws = {symbol_of(raw): raw for raw in self._exchange.markets}
+        self._loaded.set()
+
+    async def load_until_done(self) -> None:
+        """Read the markets, again and again until the exchange has told them."""
+        pause_s = LOAD_S_MIN
+        while not self._loaded.is_set():
+            try:
+                await self.load()
+            except Exception as error:  # ccxt's, or its libraries': nothing is lost by asking again
+                log.warning("no markets", exchange=self._exchange.id, error=repr(error)[:300])
+                await asyncio.sleep(pause_s)
+                pause_s = min(2 * pause_s, LOAD_S_MAX)
 
     @asynccontextmanager
     async def listening(self, host: str, port: int) -> AsyncIterator[Server]:
@@ -104,6 +122,7 @@ class Bridge:
     async def _serve(self, client: ServerConnection) -> None:
         self._clients[client] = set()
         try:
+            await self._loaded.wait()
             async for message in client:
                 await client.send(self._command(client, message))
         except ConnectionClosed:
@@ -206,7 +225,15 @@ class Bridge:
             return _response(503, {"error": repr(error)[:300]})
 
     def _answers(self) -> dict[str, Callable[[dict[str, str]], Awaitable[Any]]]:
-        return {"/markets": self._markets, "/trades": self._newest, "/time": self._time}
+        return {
+            "/markets": self._markets,
+            "/trades": self._newest,
+            "/time": self._time,
+            "/health": self._health,
+        }
+
+    async def _health(self, query: dict[str, str]) -> Any:
+        return {"exchange": self._exchange.id, "loaded": self._loaded.is_set()}
 
     async def _markets(self, query: dict[str, str]) -> Any:
         await self.load()
@@ -284,7 +311,6 @@ def _response(status: int, body: Any) -> Response:
 
 async def _run(name: str, host: str, port: int) -> None:
     bridge = Bridge(exchange_of(name))
-    await bridge.load()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -293,7 +319,12 @@ async def _run(name: str, host: str, port: int) -> None:
         address = f"{host}:{bound}"
         ready = {"exchange": name, "ws": f"ws://{address}", "rest": f"http://{address}"}
         print(json.dumps(ready), flush=True)
-        await stop.wait()
+        loading = asyncio.create_task(bridge.load_until_done())
+        try:
+            await stop.wait()
+        finally:
+            loading.cancel()
+            await asyncio.gather(loading, return_exceptions=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -39,6 +39,7 @@ from tidemill.streams.feeds.feed import (
     Limits,
     Malformed,
     Overlap,
+    Page,
     Poll,
     Proof,
     Said,
@@ -46,6 +47,7 @@ from tidemill.streams.feeds.feed import (
 )
 
 PRODUCT = "CCXT"
+MARKETS = "/markets"
 KINDS = {"spot": "SPOT", "swap": "PERPETUAL", "future": "FUTURE"}
 TAKERS = {
     "buy": int(AggressorSide.BUYER),
@@ -109,9 +111,14 @@ class CcxtVenue:
         """None."""
         return ()
 
-    def definitions_path(self, symbols: Sequence[str]) -> str:
-        """GET /markets, always all of them."""
-        return "/markets"
+    @property
+    def listing_paths(self) -> tuple[str, ...]:
+        """GET /markets."""
+        return (MARKETS,)
+
+    def definitions_path(self, symbols: Sequence[str]) -> None:
+        """None: only all can be asked for."""
+        return
 
     def trades_paths(self, symbol: str, first_id: int, count: int) -> tuple[str, ...]:
         """GET /trades: the newest ones."""
@@ -170,7 +177,7 @@ class CcxtVenue:
         url = urlsplit(path)
         if "error" in body:
             columns.rest.refused.append(f"{path}: {body['error']}")
-        elif url.path == "/markets":
+        elif url.path == MARKETS:
             self._markets(columns, at, body["markets"])
         elif url.path == "/time":
             columns.clocks.append((body["time"], at))
@@ -192,7 +199,7 @@ class CcxtVenue:
             except WRONG as error:
                 reason = f"{type(error).__name__}: {error}"
                 columns.rest.malformed.append(Malformed(at, orjson.dumps(market), reason))
-        columns.rest.listed = names
+        columns.rest.listed.append(Page(MARKETS, names))
 
     def _definition(self, market: Mapping[str, Any]) -> InstrumentDefined:
         """Return what one market is. Raises Unreadable, KeyError."""

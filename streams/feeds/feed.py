@@ -89,6 +89,7 @@ class Limits(NamedTuple):
 
     `streams_max` subscriptions a connection; `requests_per_s` is in weights where the venue weighs
     its requests (`Venue.weight`), `burst_s` of it may be asked at once after a quiet time.
+    `commands_an_hour` are those that subscribe or unsubscribe, of one connection.
     """
 
     streams_max: int
@@ -98,6 +99,7 @@ class Limits(NamedTuple):
     trades_a_request: int
     requests_per_s: float
     burst_s: float = 5.0
+    commands_an_hour: int | None = None
 
 
 class Instrument:
@@ -253,6 +255,15 @@ class Malformed(NamedTuple):
     reason: str
 
 
+class Page(NamedTuple):
+    """One page of the list of all instruments: the REST path that it answers, as the venue file
+    writes it (`Venue.listing_paths`), our symbols on it, and the path of the page after it."""
+
+    path: str
+    symbols: frozenset[str]
+    following: str = ""
+
+
 @dataclass
 class Said:
     """What one run of raw messages says, each kind in the order received.
@@ -261,8 +272,8 @@ class Said:
     of trades that stand for a range of ids (contiguous by it); `identities` (N,) uint64 tell trades
     apart whose ids do not. `lead_ns` is the greatest (venue's time minus receive time) among the
     messages that carry the venue's time, None without one. `acknowledged` are the commands that the
-    venue accepted, by id, once for each answer. `listed` are all symbols of a full answer about
-    instruments: what is wanted and not in it is not listed any more.
+    venue accepted, by id, once for each answer. `listed` are pages of the list of all instruments,
+    of which listing.py makes the whole list.
     """
 
     trades: Decoded | None = None
@@ -278,7 +289,7 @@ class Said:
     acknowledged: list[int] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
     malformed: list[Malformed] = field(default_factory=list)
-    listed: frozenset[str] | None = None
+    listed: list[Page] = field(default_factory=list)
     shutdown: bool = False
 
 
@@ -348,8 +359,17 @@ class Venue(Protocol):
         """What is asked by REST because no socket says it, as open interest of some venues."""
         ...
 
-    def definitions_path(self, symbols: Sequence[str]) -> str:
-        """REST path (with query) that answers definitions of `symbols`; all if there are none."""
+    @property
+    def listing_paths(self) -> tuple[str, ...]:
+        """REST paths whose answers, with the pages that follow each, list all instruments.
+
+        They are asked in this order; an instrument that moves on from one to the next is missed by
+        none.
+        """
+        ...
+
+    def definitions_path(self, symbols: Sequence[str]) -> str | None:
+        """REST path that answers the definitions of `symbols` alone; None: all are asked for."""
         ...
 
     def trades_paths(self, symbol: str, first_id: int, count: int) -> tuple[str, ...]:

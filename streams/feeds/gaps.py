@@ -9,6 +9,10 @@ from REST; out come, in order, trades with rising contiguous ids, and what is to
                     Filled when the missing ones came (by REST or late), after 2 s Declared lost;
                     then what waited is appended in id order, and Held(False) when no hole is left
 
+A trade may stand for a range of ids, `first` to its own, as aggregates of some channels do; what is
+said above of its id is then said of the range. It cannot be taken apart: a range of which a part
+came already, or waits, vanishes, and the rest of it is missing.
+
 A trade with an old id and a newer event time than the last one contradicts contiguous ids: the
 venue began its ids anew (test networks do). That is declared, and counting starts again there.
 """
@@ -17,6 +21,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tidemill.schemas.enums import RecordFlag
 from tidemill.streams.feeds.feed import Records
@@ -61,6 +66,14 @@ class Held(NamedTuple):
     hold: bool
 
 
+class Waiting(NamedTuple):
+    """A trade behind a hole, of ids `first` to `last`."""
+
+    first: int
+    last: int
+    trade: Records
+
+
 class Hole(NamedTuple):
     """Ids that are waited for until `deadline` (ns, receive time)."""
 
@@ -81,7 +94,8 @@ class TradeSequence:
         self.ts_last = ts_last
         self.duplicates = 0
         self._holes: list[Hole] = []
-        self._waiting: dict[int, Records] = {}
+        self._waiting: dict[int, Waiting] = {}  # by their first ids
+        self._ranges: set[tuple[int, int]] = set()  # of those that wait, those of several ids
         self._newest = -1 if last is None else last
         self._held = False
 
@@ -98,19 +112,27 @@ class TradeSequence:
             for present in sorted(i for i in self._waiting if hole.first <= i <= hole.last):
                 if present > first:
                     ranges.append((first, present - 1))
-                first = present + 1
+                first = self._waiting[present].last + 1
             if first <= hole.last:
                 ranges.append((first, hole.last))
         return ranges
 
-    def take(self, trades: Records, now: int) -> list[Step]:
-        """Take trades (N,) in the order received at `now` (ns); return what follows from them."""
-        if not self._holes and self._follows(trades):
+    def take(
+        self, trades: Records, now: int, firsts: NDArray[np.int64] | None = None
+    ) -> list[Step]:
+        """Take trades (N,) in the order received at `now` (ns); return what follows from them.
+
+        `firsts` (N,) are their first ids; without it each stands for its own id only.
+        """
+        if not self._holes and self._follows(trades, firsts):
             self._appended(trades)
             return [trades]
         steps: list[Step] = []
-        for position in range(len(trades)):
-            self._take_one(trades[position : position + 1], now, steps)
+        for at in range(len(trades)):
+            trade = trades[at : at + 1]
+            last = trade["trade_id"].item()
+            first = last if firsts is None else min(firsts.item(at), last)
+            self._take_one(Waiting(first, last, trade), now, steps)
         return self._done(steps)
 
     def expire(self, now: int) -> list[Step]:
@@ -137,9 +159,12 @@ class TradeSequence:
         while self._holes:
             self._declare_first(steps, reason)
 
-    def _follows(self, trades: Records) -> bool:
+    def _follows(self, trades: Records, firsts: NDArray[np.int64] | None) -> bool:
         """Whether these are exactly the next ids."""
         ids, count = trades["trade_id"], len(trades)
+        if firsts is not None:
+            begins = self.last is None or firsts.item(0) == self.last + 1
+            return begins and bool((firsts[1:] == ids[:-1].astype(np.int64) + 1).all())
         first, last = ids.item(0), ids.item(-1)
         if last - first != count - 1 or (self.last is not None and first != self.last + 1):
             return False
@@ -150,41 +175,77 @@ class TradeSequence:
         self.last, self.ts_last = last, trades["ts_event"].item(-1)
         self._newest = max(self._newest, last)
 
-    def _take_one(self, trade: Records, now: int, steps: list[Step]) -> None:
-        trade_id = int(trade["trade_id"][0])
-        if self.last is None or (not self._holes and trade_id == self.last + 1):
-            self._appended(trade)
-            steps.append(trade)
-        elif trade_id <= self.last:
-            self._take_old(trade, trade_id, steps)
-        elif trade_id in self._waiting:
+    def _take_one(self, taken: Waiting, now: int, steps: list[Step]) -> None:
+        if self.last is None or (not self._holes and taken.first == self.last + 1):
+            self._appended(taken.trade)
+            steps.append(taken.trade)
+        elif taken.last <= self.last:
+            self._take_old(taken, steps)
+        elif self._overlaps(taken):
             self.duplicates += 1
+            self._miss(taken.last, now, steps)
         else:
-            self._take_later(trade, trade_id, now, steps)
+            self._take_later(taken, now, steps)
 
-    def _take_old(self, trade: Records, trade_id: int, steps: list[Step]) -> None:
+    def _overlaps(self, taken: Waiting) -> bool:
+        """Whether a part of its ids came or waits. One that is not in one hole counts, too."""
+        first, last = taken.first, taken.last
+        if first == last and not self._ranges:
+            return first in self._waiting
+        if any(begin <= last and first <= end for begin, end in self._ranges):
+            return True
+        if first == last:
+            return first in self._waiting
+        assert self.last is not None
+        if first <= self.last or any(first <= waiting <= last for waiting in self._waiting):
+            return True
+        return first <= self._newest and not any(
+            hole.first <= first and last <= hole.last for hole in self._holes
+        )
+
+    def _take_old(self, taken: Waiting, steps: list[Step]) -> None:
+        trade, first = taken.trade, taken.first
         if int(trade["ts_event"][0]) <= self.ts_last + RESTART_NS:
             self.duplicates += 1
             return
-        reason = f"the venue's ids began anew at {trade_id} after {self.last}"
+        reason = f"the venue's ids began anew at {first} after {self.last}"
         self._declare_all(steps, reason)
-        before = max(trade_id - 1, 0)
+        before = max(first - 1, 0)
         steps.append(Declared(0, before, self.ts_last, int(trade["ts_event"][0]), reason))
         self._newest = -1
         self._appended(trade)
         steps.append(trade)
 
-    def _take_later(self, trade: Records, trade_id: int, now: int, steps: list[Step]) -> None:
+    def _take_later(self, taken: Waiting, now: int, steps: list[Step]) -> None:
         """A trade beyond a hole, old or new, or one that was missing."""
-        self._waiting[trade_id] = trade.copy()
-        if trade_id > self._newest + 1:
-            self._open(self._newest + 1, trade_id - 1, now, steps)
-        self._newest = max(self._newest, trade_id)
+        self._waiting[taken.first] = taken._replace(trade=taken.trade.copy())
+        if taken.first < taken.last:
+            self._ranges.add((taken.first, taken.last))
+        self._miss(taken.first - 1, now, steps)
+        self._newest = max(self._newest, taken.last)
         self._drain(steps)
+        self._bound(steps)
+
+    def _miss(self, last: int, now: int, steps: list[Step]) -> None:
+        """The ids after the newest, up to `last`, are missing."""
+        if last > self._newest:
+            self._open(self._newest + 1, last, now, steps)
+            self._newest = last
+            self._bound(steps)
+
+    def _bound(self, steps: list[Step]) -> None:
+        """Give up what is too much to wait for, or to fetch."""
         while len(self._waiting) > WAITING_TRADES_MAX and self._holes:
             self._declare_first(steps, "too many trades wait behind it")
         if self._holes and self._holes[-1].last - self._holes[-1].first >= HOLE_TRADES_MAX:
             self._declare_all(steps, f"more than the {HOLE_TRADES_MAX} trades that are fetched")
+
+    def _pop(self, first: int) -> Waiting | None:
+        """The trade that waits with this first id, which waits no more."""
+        waited = self._waiting.pop(first, None)
+        if waited is not None and waited.first < waited.last:
+            self._ranges.discard((waited.first, waited.last))
+        return waited
 
     def _open(self, first: int, last: int, now: int, steps: list[Step]) -> None:
         if not self._held:
@@ -196,9 +257,9 @@ class TradeSequence:
     def _drain(self, steps: list[Step]) -> None:
         """Append what is contiguous now, and close the holes that this passes."""
         assert self.last is not None
-        while (trade := self._waiting.pop(self.last + 1, None)) is not None:
-            self._appended(trade)
-            steps.append(trade)
+        while (waited := self._pop(self.last + 1)) is not None:
+            self._appended(waited.trade)
+            steps.append(waited.trade)
             if self._holes and self._holes[0].last == self.last:
                 hole = self._holes.pop(0)
                 steps.append(Filled(hole.first, hole.last))
@@ -211,7 +272,8 @@ class TradeSequence:
             steps.append(Filled(hole.first, self.last))
         while self.last < hole.last:
             present = min((i for i in self._waiting if i > self.last), default=hole.last + 1)
-            ts_to = int(self._waiting[present]["ts_event"][0]) if present in self._waiting else 0
+            after = self._waiting.get(present)
+            ts_to = int(after.trade["ts_event"][0]) if after is not None else 0
             lost_to = min(present - 1, hole.last)
             steps.append(
                 Declared(self.last + 1, lost_to, self.ts_last, ts_to or self.ts_last, reason)
@@ -224,9 +286,9 @@ class TradeSequence:
         """Append the run of fetched trades inside a hole that is being given up."""
         assert self.last is not None
         first = self.last + 1
-        while self.last < hole_last and (t := self._waiting.pop(self.last + 1, None)) is not None:
-            self._appended(t)
-            steps.append(t)
+        while self.last < hole_last and (waited := self._pop(self.last + 1)) is not None:
+            self._appended(waited.trade)
+            steps.append(waited.trade)
         if self.last >= first:
             steps.append(Filled(first, self.last))
 

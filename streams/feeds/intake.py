@@ -40,6 +40,7 @@ from tidemill.streams.feeds.gap_events import event_of as gap_event
 from tidemill.streams.feeds.gaps import Held, TradeSequence
 from tidemill.streams.feeds.items import Fact, Item, batch_of, split, status_of
 from tidemill.streams.feeds.latest import Latest
+from tidemill.streams.feeds.listing import Listing
 from tidemill.streams.feeds.quotes import Quotes
 from tidemill.streams.feeds.session import TradeSession
 from tidemill.streams.feeds.trades import Steps, Trades
@@ -72,6 +73,7 @@ class Intake:
         self.said: list[Said] = []
         self.trades = Trades(venue, instruments, lasts or {})
         self.books = Books(venue, instruments)
+        self.listing = Listing(venue.listing_paths)
         self._quotes = Quotes()
         self._latest = Latest()
 
@@ -142,8 +144,9 @@ class Intake:
         self.said.append(said)
         now = received[-1]
         self.merging = self.connections.merging(received[0])
-        if said.listed is not None:
-            self._unlisted(said.listed)
+        for page in said.listed:
+            if (listed := self.listing.take(page)) is not None:
+                self._unlisted(listed)
         self._defined(now, items)
         self.counts["messages"] += len(raws)
         self.counts["ignored"] += said.ignored
@@ -199,7 +202,7 @@ class Intake:
     # instruments
 
     def _unlisted(self, listed: frozenset[str]) -> None:
-        """What is defined and not in a full answer about instruments is not traded any more."""
+        """What is defined and not in the list of all instruments is not traded any more."""
         for symbol, instrument in self.instruments.by_symbol.items():
             if symbol not in listed and instrument.definition.status != "DELISTED":
                 gone = instrument.definition.model_copy(update={"status": "DELISTED"})

@@ -12,7 +12,6 @@ from tidemill.streams.feeds.feed import BookMessages, Decoded, Said
 def joined(parts: Sequence[Said]) -> Said:
     """Return what `parts` say together."""
     leads = [part.lead_ns for part in parts if part.lead_ns is not None]
-    listed = [part.listed for part in parts if part.listed is not None]
     return Said(
         **{name: _joined(name, parts) for name in _DECODED},
         firsts=_joined_beside("firsts", parts),
@@ -23,7 +22,7 @@ def joined(parts: Sequence[Said]) -> Said:
         acknowledged=[i for part in parts for i in part.acknowledged],
         refused=[r for part in parts for r in part.refused],
         malformed=[m for part in parts for m in part.malformed],
-        listed=listed[-1] if listed else None,
+        listed=[page for part in parts for page in part.listed],
         shutdown=any(part.shutdown for part in parts),
     )
 

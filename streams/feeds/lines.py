@@ -39,6 +39,11 @@ class Lines:
         """Every line."""
         return [line for shard in self._shards for line in shard]
 
+    @property
+    def commands_left(self) -> float:
+        """How many commands the line with the fewest may send; inf without a limit."""
+        return min((line.commands_left for line in self.all), default=float("inf"))
+
     def plans(self, symbols: Sequence[str]) -> list[Plan]:
         """Return how `symbols` are sharded over connections."""
         return [

@@ -14,7 +14,8 @@ from May to October 2026 (ccxt pull requests 28660 and 30299, Qubx 387); read on
 - ``trades-all`` (business): one trade a record, ``tradeId`` counts up by one for each instrument:
   CONTIGUOUS. ``trades`` (public) is one record a taker order, price and source: ``tradeId`` is the
   last of ``count`` ids ("tradeId = 123 and count = 3 ... aggregates 123, 122 and 121"); understood,
-  for captures, as a range of ids. ``GET /api/v5/market/history-trades?type=1&after=<id>`` answers
+  for captures, as a range of ids. ``source`` 1 met an order of the Enhanced Liquidity Program,
+  called RPI since July 2026. ``GET /api/v5/market/history-trades?type=1&after=<id>`` answers
   at most 100 trades below an id (20 requests in 2 s), ``/api/v5/market/trades`` the newest 500.
 - ``books``: 400 levels; a snapshot on subscribing (``prevSeqId`` -1), then the changes, every 100
   ms; a change follows the message whose ``seqId`` is its ``prevSeqId``. Without a change for 60 s
@@ -66,7 +67,7 @@ from tidemill.streams.feeds.feed import (
     Said,
     Socket,
 )
-from tidemill.streams.feeds.okx_instruments import inferred
+from tidemill.streams.feeds.okx_instruments import inferred, listing_path
 from tidemill.streams.feeds.okx_messages import Reader
 
 BY_TYPE = ("instruments", "liquidation-orders")
@@ -128,6 +129,7 @@ class Okx:
         trades_a_request=100,
         requests_per_s=5.0,
         burst_s=2.0,
+        commands_an_hour=480,
     )
 
     def __init__(self, product: str) -> None:
@@ -175,9 +177,14 @@ class Okx:
         """None: the sockets say everything."""
         return ()
 
-    def definitions_path(self, symbols: Sequence[str]) -> str:
-        """GET /api/v5/public/instruments of all of the product: one alone or all can be asked."""
-        return f"/api/v5/public/instruments?instType={self.product}"
+    @property
+    def listing_paths(self) -> tuple[str, ...]:
+        """GET /api/v5/public/instruments of all of the product."""
+        return (listing_path(self.product),)
+
+    def definitions_path(self, symbols: Sequence[str]) -> None:
+        """None: one alone or all can be asked for."""
+        return
 
     def trades_paths(self, symbol: str, first_id: int, count: int) -> tuple[str, ...]:
         """Trades below an id, then the newest ones."""

@@ -25,6 +25,11 @@ def product_of(raw: str) -> str:
     return ""
 
 
+def listing_path(product: str) -> str:
+    """REST path that answers all instruments of a product."""
+    return f"/api/v5/public/instruments?instType={product}"
+
+
 def inferred(product: str, raw: str) -> InstrumentDefined | None:
     """Return what an instrument id alone says, for captures without definitions."""
     if product_of(raw) != product:

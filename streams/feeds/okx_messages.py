@@ -9,8 +9,8 @@ import orjson
 from tidemill.schemas.enums import AggressorSide, OrderSide, RecordFlag
 from tidemill.schemas.errors import Unreadable
 from tidemill.streams.feeds.columns import WRONG, Columns
-from tidemill.streams.feeds.feed import UNCHAINED, Instrument, Malformed
-from tidemill.streams.feeds.okx_instruments import defined, product_of
+from tidemill.streams.feeds.feed import UNCHAINED, Instrument, Malformed, Page
+from tidemill.streams.feeds.okx_instruments import defined, listing_path, product_of
 from tidemill.streams.feeds.rare_columns import FUNDING_EXPONENT
 from tidemill.streams.feeds.rounding import rounded
 
@@ -18,6 +18,8 @@ TAKERS = {"buy": int(AggressorSide.BUYER), "sell": int(AggressorSide.SELLER)}
 SIDES = {"buy": int(OrderSide.BUY), "sell": int(OrderSide.SELL)}
 SNAPSHOT = {"snapshot": True, "update": False}
 FILLED, AGGREGATE = int(RecordFlag.FILLED), int(RecordFlag.AGGREGATE)
+SOURCES = {None: 0, "0": 0, "1": int(RecordFlag.RPI)}
+"""Flags by a trade's ``source``, which older messages lack."""
 MINUTE_S = 60
 SERVICE_UPGRADE = "64008"
 UNPROVEN = (
@@ -277,14 +279,14 @@ class Reader:
         names = frozenset(entry["instId"] for entry in data)
         self._instruments(columns, at, message, data)
         if message["arg"] == {"instType": self._product}:
-            columns.rest.listed = names
+            columns.rest.listed.append(Page(listing_path(self._product), names))
 
 
 def _trade(index: int, at: int, trade: Any, flags: int) -> tuple[Any, ...]:
     """A row of `Columns.trades`."""
     return (
         index, at, int(trade["tradeId"]), trade["px"], trade["sz"], int(trade["ts"]),
-        TAKERS[trade["side"]], flags,
+        TAKERS[trade["side"]], flags | SOURCES.get(trade.get("source"), 0),
     )  # fmt: skip
 
 

@@ -56,12 +56,30 @@ class Trades:
         if said.identities is not None:
             yield from self._unproven(said)
             return
+        if said.firsts is not None:
+            yield from self._ranges(said)
+            return
         for instrument, records in split(said.trades, self._instruments):
-            sequence = self._contiguous.get(instrument.symbol)
-            if sequence is None:
-                sequence = self._contiguous[instrument.symbol] = TradeSequence()
             now = records["ts_recv"].item(-1)
-            yield instrument, now, sequence.take(records, now)
+            yield instrument, now, self._sequence(instrument).take(records, now)
+
+    def _sequence(self, instrument: Instrument) -> TradeSequence:
+        sequence = self._contiguous.get(instrument.symbol)
+        if sequence is None:
+            sequence = self._contiguous[instrument.symbol] = TradeSequence()
+        return sequence
+
+    def _ranges(self, said: Said) -> Iterator[tuple[Instrument, int, Steps]]:
+        """Trades some of which stand for a range of ids, of each instrument."""
+        assert said.trades is not None
+        assert said.firsts is not None
+        owners, trades = said.trades
+        for index in dict.fromkeys(owners.tolist()):
+            mine = owners == index
+            records, instrument = trades[mine], self._instruments.by_index[index]
+            now = records["ts_recv"].item(-1)
+            steps = self._sequence(instrument).take(records, now, said.firsts[mine])
+            yield instrument, now, steps
 
     def _unproven(self, said: Said) -> Iterator[tuple[Instrument, int, Steps]]:
         """Trades that no id proves, of each instrument in the order received."""

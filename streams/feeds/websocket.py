@@ -17,6 +17,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
 
 from tidemill.schemas.errors import Unavailable
+from tidemill.streams.feeds.allowance import Allowance
 from tidemill.streams.feeds.connections import State, Turn, socket_message
 from tidemill.streams.feeds.feed import Command, Socket, Venue
 from tidemill.streams.feeds.inbox import Inbox
@@ -83,9 +84,11 @@ class Acknowledgements:
                 await asyncio.gather(*waiting)
         except TimeoutError as error:
             raise Unavailable("the venue did not accept the subscriptions") from error
-        finally:
-            for i in ids:
-                self._waiting.pop(i, None)
+
+    def forget(self, first: int, count: int) -> None:
+        """Expect no answer any more to the commands `first` and the next ones."""
+        for i in range(first, first + count):
+            self._waiting.pop(i, None)
 
 
 @dataclass
@@ -115,6 +118,7 @@ class Connection:
     symbols: tuple[str, ...]
     up: asyncio.Future[None]
     born: float
+    allowance: Allowance
     reader: asyncio.Task[str] | None = None
     client: ClientConnection | None = None
     messages: int = 0
@@ -180,12 +184,20 @@ class Line:
         """Whether a connection is up that is subscribed to `symbol`."""
         return self._current is not None and symbol in self._current.symbols
 
+    @property
+    def commands_left(self) -> float:
+        """How many commands it may still send; inf without a limit. Any thread may ask."""
+        connection = self._current
+        if connection is None:
+            return float("inf")
+        return connection.allowance.left(connection.reading.get_loop().time())
+
     def rotate(self) -> None:
         """Replace the connection now, the new one first: its plan has changed."""
         self._rotate.set()
 
     def announced(self) -> None:
-        """Replace the connection, the new one first: the venue said that it will end it."""
+        """Replace the connection, the new one first: it will end, or is of no more use."""
         now = asyncio.get_running_loop().time()
         if now - self._rotated_at >= ROTATE_S:
             self._rotated_at = now
@@ -290,7 +302,9 @@ class Line:
         loop = asyncio.get_running_loop()
         while True:
             up: asyncio.Future[None] = loop.create_future()
-            connection = Connection(next(self._numbers), self.plan.symbols, up, loop.time())
+            allowance = Allowance(self.plan.venue.limits.commands_an_hour)
+            number, symbols = next(self._numbers), self.plan.symbols
+            connection = Connection(number, symbols, up, loop.time(), allowance)
             self._note(connection, "OPENING")
             connection.reader = self._task(self._read(connection))
             await _first([connection.reading, up])
@@ -370,11 +384,20 @@ class Line:
             connection.up.set_result(None)
 
     async def _command(self, connection: Connection, commands: Commands) -> None:
-        """Send commands and wait until the venue has accepted them. Raises Unavailable."""
+        """Send commands and wait until the venue has accepted them. Raises Unavailable.
+
+        They are sent all or none. One that has none left is replaced: another one has its own.
+        """
         first, made = self._acknowledgements.numbered(commands)
-        for command in made:
-            await self._send(connection, command.payload)
-        await self._acknowledgements.all_of(first, len(made))
+        try:
+            if not connection.allowance.take(len(made), asyncio.get_running_loop().time()):
+                self.announced()
+                raise Unavailable("the connection has sent its commands of an hour")
+            for command in made:
+                await self._send(connection, command.payload)
+            await self._acknowledgements.all_of(first, len(made))
+        finally:
+            self._acknowledgements.forget(first, len(made))
 
     async def _keep_alive(self, connection: Connection) -> None:
         """Say that we are there, where the venue wants to hear it."""

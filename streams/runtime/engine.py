@@ -68,7 +68,8 @@ class Section:
     """All that an engine holds for one partition: what a snapshot keeps.
 
     `parts` has, by processor, the rows (S,) of its instruments (of its feeds in ALL) in the order
-    of `definitions` (`feeds`), and parked keys by index there. `fees` are those of Keys.
+    of `definitions` (`feeds`), and parked keys by index there. `fees` are those of Keys,
+    `settings` the newest event by subject.
     """
 
     partition: int
@@ -76,6 +77,7 @@ class Section:
     feeds: list[tuple[str, str]]
     parts: dict[str, Held]
     fees: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
+    settings: dict[str, Event] = field(default_factory=dict)
 
 
 class Engine:
@@ -103,6 +105,10 @@ class Engine:
         self.parts = {p.name: Part(np.zeros(0, p.state)) for p in graph.processors}
         self.committed = {p.name: np.zeros(ALL + 1, np.uint64) for p in graph.processors}
         """Newest `r` of a processor's partitions whose outputs are in OUT: not made again."""
+        self._settings: dict[str, Event] = {}
+        """Of each subject that a processor's settings travel on the newest event."""
+        self._told: dict[str, tuple[Event, ...]] = {}
+        """By processor what its steps are told of them."""
         self._intake = Intake(self.keys, graph.log_kinds, self.partitions)
 
     @property
@@ -139,7 +145,8 @@ class Engine:
             parts[processor.name] = Held(rows.copy(), parked, letters_at)
         definitions = [self.keys.definitions[int(slot)] for slot in slots]
         fees = dict(self.keys.fees)
-        return Section(partition, definitions, list(self.keys.feeds), parts, fees)
+        feeds, settings = list(self.keys.feeds), dict(self._settings)
+        return Section(partition, definitions, feeds, parts, fees, settings)
 
     def adopt(self, section: Section) -> None:
         """Own a partition from here on, as `section` left it; new to this engine until now."""
@@ -149,6 +156,8 @@ class Engine:
             self.keys.add_feed(venue, product)
         for (venue, product), fees in section.fees.items():
             self.keys.set_fees(venue, product, *fees)
+        for subject, event in section.settings.items():
+            self._set(subject, event)
         slots = np.array([self.keys.define(d) for d in section.definitions], np.int64)
         for processor in self.processors:
             held = section.parts.get(processor.name)
@@ -167,8 +176,8 @@ class Engine:
 
     def _step_segment(self, segment: Segment, derived: dict[str, Column]) -> list[Output]:
         self.ts = max(self.ts, segment.ts)
-        for event in segment.control:
-            self._control(event)
+        for subject, event in segment.control:
+            self._control(subject, event)
         columns = {**segment.columns, **derived}
         made: list[Output] = []
         for processor in self.processors:
@@ -177,8 +186,10 @@ class Engine:
             mine = {kind: columns[kind] for kind in processor.reads if kind in columns}
             if processor.key == "feed":
                 mine = {kind: c for kind, column in mine.items() if (c := _of_feeds(column))}
+            told = self._told.get(processor.name, ())
             for run in order.runs(mine, self.keys.instruments) if mine else ():
-                run = self._check(processor, run._replace(feeds=self.keys.feeds), letters)
+                run = run._replace(feeds=self.keys.feeds, settings=told)
+                run = self._check(processor, run, letters)
                 if len(run.frames):
                     for emit in processor.step(self._rows(processor), run):
                         emitted.setdefault(emit.kind, []).append(emit)
@@ -190,7 +201,8 @@ class Engine:
             made += self._dead_letters(processor, letters)
         return made
 
-    def _control(self, event: Event) -> None:
+    def _control(self, subject: str, event: Event) -> None:
+        self._set(subject, event)
         if isinstance(event, CodeDeployed) and event.graph == self.graph.name:
             self.deployed = event.code_hash
         if isinstance(event, FeesDefined):
@@ -198,6 +210,15 @@ class Engine:
         if isinstance(event, DeadLetterSkipped) and event.processor in self.parts:
             part = self.parts[event.processor]
             part.parked = {slot: r for slot, r in part.parked.items() if r != event.r}
+
+    def _set(self, subject: str, event: Event) -> None:
+        """Take note of a setting of a processor, for all steps from here on."""
+        what = subject.split(".")[1]
+        for processor in self.graph.processors:
+            if what in processor.settings:
+                self._settings[subject] = event
+                mine = (s for s in sorted(self._settings) if s.split(".")[1] in processor.settings)
+                self._told[processor.name] = tuple(self._settings[s] for s in mine)
 
     def _rows(self, processor: Processor) -> Records:
         """Return the processor's rows, one for every key that exists, new ones zero."""

@@ -52,8 +52,8 @@ class Segment(NamedTuple):
 
     columns: dict[str, Column]
     poison: list[Poison]
-    control: list[Event]
-    """What holds from the beginning of this segment on."""
+    control: list[tuple[str, Event]]
+    """What holds from the beginning of this segment on, and its subject."""
     ts: int
     """Newest `time` in it (ns), 0 for none."""
     end: int
@@ -80,7 +80,7 @@ class Intake:
         self._ends: dict[str, int] = {}
         self._events: dict[str, list[Event]] = {}
         self._poison: list[Poison] = []
-        self._control: list[Event] = []
+        self._control: list[tuple[str, Event]] = []
         self._ts = 0
         self._from = self._end
         """End of the segment before."""
@@ -112,7 +112,7 @@ class Intake:
 
     def _take_control(self, message: Message) -> None:
         with suppress(Unreadable):  # a later version's command: it is for later versions to obey
-            self._control.append(events.decode(message.payload))
+            self._control.append((message.subject, events.decode(message.payload)))
 
     def _define(self, message: Message, subject: subjects.Subject) -> Iterator[Segment]:
         yield from self._cut()

@@ -12,6 +12,7 @@ import numpy as np
 import orjson
 import zstandard
 
+from tidemill.schemas import events
 from tidemill.schemas.errors import Unavailable
 from tidemill.schemas.events.instrument import InstrumentDefined
 from tidemill.streams import crash_points
@@ -121,7 +122,10 @@ class Snapshots:
                 definitions = [InstrumentDefined.model_validate(d) for d in section["definitions"]]
                 feeds = [(venue, product) for venue, product in section["feeds"]]
                 fees = {(venue, product): (t, m) for venue, product, t, m in section["fees"]}
-                sections.append(Section(section["partition"], definitions, feeds, parts, fees))
+                settings = {s: events.decode(text.encode()) for s, text in section["settings"]}
+                sections.append(
+                    Section(section["partition"], definitions, feeds, parts, fees, settings)
+                )
         return Loaded(head["ts"], head["out_from"], sections)
 
     def _files(self) -> list[Saved]:
@@ -165,6 +169,7 @@ def _head(section: Section, arrays: list[bytes]) -> dict[str, object]:
         "definitions": definitions,
         "feeds": section.feeds,
         "fees": [(*feed, *fees) for feed, fees in section.fees.items()],
+        "settings": [(s, events.encode(e).decode()) for s, e in section.settings.items()],
         "parts": parts,
     }
 

@@ -4,8 +4,8 @@ Recomputed: ten arrays of a million bars for each indicator, one kernel call an 
 TA-Lib's functions called once an array, and talipp given bars one by one (fewer; counted by bar).
 CPU seconds of one thread each; those that the other library has. Our last values must be TA-Lib's.
 
-Live: one closed bar of each of 500 instruments for each indicator, one kernel call a bar, the state
-of each beside it: CPU seconds a minute.
+Live: the engine with bars and indicators over 500 instruments' minutes, less the engine with bars
+alone: CPU seconds a minute.
 """
 
 import argparse
@@ -22,11 +22,24 @@ from tidemill.deploy.kernels import keep_kernels
 
 keep_kernels()
 
-from tidemill.processors.indicator_catalog import INDICATORS  # noqa: E402
-from tidemill.processors.kernels.indicator import Indicator, Values, computed  # noqa: E402
+from tidemill.processors.activity_bars import ACTIVITY_BARS  # noqa: E402
+from tidemill.processors.bars import BARS  # noqa: E402
+from tidemill.processors.indicators import INDICATORS as RUNNING  # noqa: E402
+from tidemill.processors.kernels.indicator import Values, computed  # noqa: E402
+from tidemill.processors.kernels.indicator_catalog import INDICATORS  # noqa: E402
+from tidemill.schemas import events, frame  # noqa: E402
+from tidemill.schemas.events.indicators import IndicatorSetDefined  # noqa: E402
+from tidemill.schemas.events.instrument import InstrumentDefined  # noqa: E402
+from tidemill.schemas.identifiers import PARTITIONS, partition  # noqa: E402
+from tidemill.schemas.kinds import KINDS  # noqa: E402
+from tidemill.streams import subjects  # noqa: E402
+from tidemill.streams.log import Message  # noqa: E402
+from tidemill.streams.runtime.engine import Engine  # noqa: E402
+from tidemill.streams.runtime.graph import Graph  # noqa: E402
 
 TALIB, TALIPP = "TA-Lib==0.8.2", "talipp==2.7.0,numpy"
-INSTRUMENTS = 500
+INSTRUMENTS, WARM_MINUTES, MINUTES = 500, 70, 5
+MINUTE_NS = 60_000_000_000
 OF_BARS = [indicator for indicator in INDICATORS.values() if indicator.source == "bar"]
 SEEDED_OTHERWISE = {"hma", "supertrend", "force", "stochrsi", "vwma"}
 """What TA-Lib rounds or begins otherwise: compared by speed; tests hold the formulas."""
@@ -66,21 +79,61 @@ def recomputed(columns: dict[str, Values], times: int) -> tuple[dict[str, float]
     return used, last
 
 
-def live(columns: dict[str, Values]) -> float:
-    """Return CPU seconds for one bar of each instrument and indicator, in calls of one record."""
-    calls = [one for indicator in OF_BARS for one in _prepared(indicator, columns)]
-    began = time.process_time()
-    for run, state, given, inputs, outputs in calls:
-        run(state, given, inputs, outputs)
-    return time.process_time() - began
+def live() -> float:
+    """Return the CPU seconds that a minute of every instrument's trades costs a graph of bars and
+    indicators, engine and frames included, more than one of bars alone; all have values by then."""
+    costs = []
+    for processors in ([ACTIVITY_BARS, BARS], [ACTIVITY_BARS, BARS, RUNNING]):
+        engine = Engine(Graph("bench", processors), range(PARTITIONS + 1))
+        engine.step([Message(r, *fact) for r, fact in enumerate(_said(), 1)])
+        r, used, told = 10_000, 0.0, 0
+        for minute in range(WARM_MINUTES + MINUTES):
+            messages = [Message(r + k, *fact) for k, fact in enumerate(_minute(minute))]
+            r += len(messages)
+            began = time.process_time()
+            made = engine.step(messages)
+            if minute >= WARM_MINUTES:
+                used += time.process_time() - began
+                told += sum(output.subject.startswith("indicators.1m.") for output in made)
+        assert told == (len(processors) - 2) * MINUTES * INSTRUMENTS, told
+        costs.append(used / MINUTES)
+    return costs[1] - costs[0]
 
 
-def _prepared(indicator: Indicator, columns: dict[str, Values]) -> list[tuple[Any, ...]]:
-    given = indicator.checked()
-    inputs = np.array([columns[name][:1] for name in indicator.inputs])
-    outputs = np.empty((len(indicator.outputs), 1))
-    of = (np.array(given), inputs, outputs)
-    return [(indicator.run, indicator.empty(given), *of) for _ in range(INSTRUMENTS)]
+def _said() -> list[tuple[str, bytes]]:
+    """Return the definitions of the instruments, and the sets."""
+    names = [indicator.name for indicator in OF_BARS]
+    said = [(subject("instrument", k), events.encode(defined(k))) for k in range(INSTRUMENTS)]
+    for k in range(0, len(names), 40):
+        some = IndicatorSetDefined(
+            name=f"s{k}", instruments=("*",), bars=("1m",), indicators=tuple(names[k : k + 40])
+        )
+        said.append((f"ctl.indicators.s{k}", events.encode(some)))
+    return said
+
+
+def defined(k: int) -> InstrumentDefined:
+    return InstrumentDefined(
+        venue="V", symbol=f"I{k}USDT", product="SPOT", base=f"I{k}", quote="USDT"
+    )
+
+
+def subject(kind: str, k: int) -> str:
+    return subjects.md(kind, "V", f"I{k}USDT", partition(f"I{k}/USDT"))
+
+
+def _minute(minute: int) -> list[tuple[str, bytes]]:
+    """Return two trades of every instrument in a minute, contiguous: the first closes a bar."""
+    facts = []
+    for k in range(INSTRUMENTS):
+        records = KINDS["trade"].empty(2)
+        records["trade_id"] = 2 * minute + np.arange(2) + 1
+        ts = minute * MINUTE_NS + np.array([10, 50]) * 1_000_000_000
+        records["ts_event"] = records["ts_recv"] = ts
+        records["price"] = (100 + k + minute * 7919 % 13 + np.arange(2)) * 10**8
+        records["quantity"] = 10**8
+        facts.append((subject("trade", k), frame.encode(KINDS["trade"], records, minute, -8, -8)))
+    return facts
 
 
 def equal(ours: dict[str, Any], theirs: dict[str, Any]) -> int:
@@ -110,7 +163,7 @@ def bench(count: int, times: int, few: int, rounds: int) -> None:
         talipp = Beside(TALIPP, "with_talipp.py", [str(path), str(few)], Path(folder))
         for number in range(rounds + 1):
             used, last = recomputed(columns, times)
-            minutes.append(live(columns))
+            minutes.append(live())
             theirs: Any = talib.round()
             slow: Any = talipp.round()
             if theirs is None or slow is None or not number:

@@ -225,6 +225,29 @@ def test_settings_hold_for_one_query_only(client: Client) -> None:
     assert (error.code, error.name) == (115, "UNKNOWN_SETTING")
 
 
+def test_an_insert_has_its_own_token_and_comment_and_nothing_of_the_inserts_before(
+    client: Client,
+) -> None:
+    client.command(
+        "CREATE TABLE tokens (x UInt8, said String) ENGINE = MergeTree ORDER BY x"
+        " SETTINGS non_replicated_deduplication_window = 100"
+    )
+
+    def insert(x: int, **settings: str) -> None:
+        client.command(
+            f"INSERT INTO tokens SELECT {x}, getSetting('log_comment')", settings=settings
+        )
+
+    for token, comment in (("a", "one"), ("b", "two"), ("a", "three"), ("b", "four")):
+        insert(1, insert_deduplication_token=token, log_comment=comment)
+    insert(2, log_comment="five")
+    for x in (3, 4):  # of other rows, or they would be known by what they hold
+        insert(x)
+    found = client.query("SELECT x, said FROM tokens ORDER BY x, said").result_rows
+    assert found == [(1, "one"), (1, "two"), (2, "five"), (3, ""), (4, "")]
+    client.command("DROP TABLE tokens")
+
+
 @pytest.mark.parametrize(
     "params",
     [

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from decimal import Decimal
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote
 
 import pytest
 from websockets.asyncio.client import ClientConnection
@@ -312,12 +312,18 @@ async def test_products_with_the_same_symbol_are_two_markets():
         assert "contractType" in listed["linear"][0] and "contractType" not in listed["spot"][0]
         await it.fault(kind="delist", symbol="BTCUSDT", product="LINEAR")
         await it.fault(kind="halt", symbol="ETHUSDT", product="LINEAR")
-        linear = await it.answer("/v5/market/instruments-info", category="linear")
-        assert linear["result"]["list"] == []
+        by_status = {"": [], "PreLaunch": [], "Delivering": ["ETHUSDT"], "Closed": ["BTCUSDT"]}
+        for status, expected in by_status.items():
+            query = {"category": "linear"} | ({"status": status} if status else {})
+            linear = await it.answer("/v5/market/instruments-info", **query)
+            assert [one["symbol"] for one in linear["result"]["list"]] == expected, status
         one = await it.answer("/v5/market/instruments-info", category="linear", symbol="ETHUSDT")
-        assert one["result"]["list"][0]["status"] == "PreLaunch"
+        assert one["result"]["list"][0]["status"] == "Delivering"
         spot = await it.answer("/v5/market/instruments-info", category="spot")
         assert len(spot["result"]["list"]) == 2
+        await it.fault(kind="halt", symbol="ETHUSDT", product="SPOT")
+        spot = await it.answer("/v5/market/instruments-info", category="spot")
+        assert [one["symbol"] for one in spot["result"]["list"]] == ["BTCUSDT"]
 
 
 async def test_lists_of_contracts_have_pages():
@@ -325,10 +331,12 @@ async def test_lists_of_contracts_have_pages():
         path = "/v5/market/instruments-info"
         first = (await it.answer(path, category="linear", limit=1))["result"]
         second = (
-            await it.answer(path, category="linear", limit=1, cursor=first["nextPageCursor"])
+            await it.answer(
+                path, category="linear", limit=1, cursor=unquote(first["nextPageCursor"])
+            )
         )["result"]
         assert [p["list"][0]["symbol"] for p in (first, second)] == ["BTCUSDT", "ETHUSDT"]
-        assert first["nextPageCursor"] and not second["nextPageCursor"]
+        assert first["nextPageCursor"] == "last%3DBTCUSDT" and not second["nextPageCursor"]
 
 
 async def test_too_many_requests_are_refused_in_bybits_words():

@@ -186,6 +186,7 @@ DAMAGES = {
     "top_levels__v1": "INSERT INTO {t} SELECT * REPLACE (_r + 900000 AS _r) FROM " + ROW,
     "book_levels__v1": "ALTER TABLE {t} UPDATE quantity = quantity + 1 WHERE " + ONE,
     "opportunities__v1": "ALTER TABLE {t} UPDATE net = net + 1 WHERE " + ONE,
+    "activity_bars__v1": "ALTER TABLE {t} UPDATE threshold = threshold + 1 WHERE " + ONE,
     "book_metrics__v1": "ALTER TABLE {t} UPDATE flags = flags + 1 WHERE " + ONE,
     "derivatives__v1": "ALTER TABLE {t} UPDATE mark_price = mark_price + 1 WHERE " + ONE,
     "feed_events__v1": "ALTER TABLE {t} UPDATE detail = 'x' WHERE " + ONE,

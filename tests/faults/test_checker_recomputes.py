@@ -14,6 +14,7 @@ from tidemill.schemas.identifiers import ALL, partition
 from tidemill.schemas.kinds import KINDS
 from tidemill.streams import subjects
 from tidemill.streams.memory import MemoryLog
+from tidemill.tests.faults.checker.activity_bars import SPECS
 from tidemill.tests.faults.checker.bars import INTERVALS_S, InstrumentBars
 from tidemill.tests.faults.checker.messages import Message
 from tidemill.tests.faults.judging import judged
@@ -105,6 +106,29 @@ async def test_what_cannot_be_read_gets_the_same_dead_letters(seed: int, tmp_pat
     verdicts = judged(log, out, tmp_path)
     assert verdicts.ok, verdicts.text()
     assert verdicts.of["I10"].checked > 2
+
+
+async def test_dense_trades_end_bars_of_every_aggregation_where_the_checker_says(
+    tmp_path: Path,
+) -> None:
+    """As a load makes them: long frames, in which several bars of one aggregation end."""
+    load = Load(1, 1, per_frame=700, seed=3)
+    subject = subjects.md("trade", "BINANCE", "BTCUSDT", partition("BTC/USDT"))
+    one = InstrumentDefined(
+        venue="BINANCE", symbol="BTCUSDT", product="SPOT", base="BTC", quote="USDT"
+    )
+    facts: Facts = [(subject.replace(".trade.", ".instrument."), events.encode(one))]
+    begin = int(load.prices[0])
+    for at in range(40):
+        (records,) = load.records(700)
+        records["aggressor_side"][at % 5 :: 9] = 0
+        records["price"] += 500 * (records["price"] - begin)
+        facts.append((subject, frame.encode(KINDS["trade"], records, at, -8, -8)))
+    log, out = await run_in_memory(facts, shards=1)
+    verdicts = judged(log, out, tmp_path)
+    assert verdicts.ok, verdicts.text()
+    ended = {m.subject.split(".")[1] for m in out if m.subject.startswith("activity_bars.")}
+    assert ended == set(SPECS)
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -127,7 +127,8 @@ class Fleet:
         while max(positions) < moment.share * self._total:
             await asyncio.sleep(0.003)
             self._tend()
-            positions = [await self._position(job) for job in jobs]
+            done = await self._done()
+            positions = [done.get((job.graph, job.index), 0) for job in jobs]
         assert min(positions) < self._total, "there was nobody to notice"
         self._nats.kill()
         await asyncio.sleep(self._random.uniform(0, 0.3))
@@ -136,12 +137,19 @@ class Fleet:
 
     async def _position(self, job: Job) -> int:
         """How far a job's work is, by what the log says."""
+        if isinstance(job, ShardJob):
+            return (await self._done()).get((job.graph, job.index), 0)
         while True:
             try:
-                if isinstance(job, FillJob):
-                    return (await self._streams.log.identity()).last
+                return (await self._streams.log.identity()).last
+            except Unavailable:
+                await asyncio.sleep(0.01)
+
+    async def _done(self) -> dict[tuple[str, int], int]:
+        """How far graphs' partitions are: asked once for all, for many graphs have many."""
+        while True:
+            try:
                 said = await self._streams.out.lasts("ckpt.*.*")
-                done = progress(Checkpoint.read(one.payload) for one in said)
-                return done.get((job.graph, job.index), 0)
+                return progress(Checkpoint.read(one.payload) for one in said)
             except Unavailable:
                 await asyncio.sleep(0.01)

@@ -18,6 +18,7 @@ from tidemill.schemas.enums import RecordFlag
 from tidemill.schemas.events.event import Event
 from tidemill.schemas.events.feed import BookGapDetected, RecordsGivenUp
 from tidemill.schemas.events.fees import FeesDefined
+from tidemill.schemas.events.indicators import IndicatorSetDefined
 from tidemill.schemas.events.instrument import InstrumentDefined
 from tidemill.schemas.identifiers import ALL
 from tidemill.schemas.identifiers import partition as partition_of
@@ -33,7 +34,10 @@ from tidemill.tests.flow.sources import Facts
 T = 1_723_075_200_000_000_000
 SECOND = 1_000_000_000
 PRICES, QUANTITIES = -2, -5
-DERIVED_KINDS = ("book_metrics", "book_level", "book_snapshot", "derivative_metrics", "opportunity")
+DERIVED_KINDS = (
+    *("book_metrics", "book_level", "book_snapshot", "derivative_metrics", "opportunity"),
+    "indicator",
+)
 
 
 class Markets:
@@ -59,12 +63,14 @@ class Markets:
     def make(self, seconds: int) -> Facts:
         self.define(self.instruments[:5])
         self.charge("A")
+        self.indicate("1s", "sma(2)", "obv", "rsi(2)", "ema(3)")
         for tenth in range(10 * seconds):
             if tenth == 20:
                 self.define(self.instruments[5:])
                 self.charge("B")
             if tenth == 10 * seconds // 2:
                 self.charge("A")
+                self.indicate("1s", "tick", "atr(3)", "ema(3)", "sma(2)")
             known = self.instruments[: 5 if tenth < 20 else None]
             for _ in range(self.random.randrange(12)):
                 self.say(self.random.choice(known))
@@ -84,6 +90,14 @@ class Markets:
             venue=venue, product="SPOT", taker_ppm=self.random.choice((0, 20, 100)), maker_ppm=0
         )
         self.facts.append((f"ctl.fees.{venue}.SPOT", events.encode(fees)))
+
+    def indicate(self, *asked: str) -> None:
+        """Ask for indicators from here on, on bars of the specs that are named before them."""
+        bars = tuple(one for one in asked if one in ("1s", "tick"))
+        wanted = IndicatorSetDefined(
+            name="some", instruments=("*",), bars=bars, indicators=asked[len(bars) :]
+        )
+        self.facts.append(("ctl.indicators.some", events.encode(wanted)))
 
     def statuses(self, tenth: int) -> None:
         for venue, product in (("A", "SPOT"), ("B", "SPOT"), ("C", "SPOT"), ("D", "SWAP")):

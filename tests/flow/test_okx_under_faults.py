@@ -5,8 +5,11 @@ from itertools import pairwise
 
 import pytest
 
+from tidemill.deploy.exchange import okx
 from tidemill.deploy.exchange.exchange import Exchange
 from tidemill.schemas.events.feed import BookGapDetected, ChecksumMismatch
+from tidemill.streams.feeds import snapshots, websocket
+from tidemill.streams.feeds.live import LiveFeed
 from tidemill.streams.feeds.okx import Okx
 from tidemill.streams.memory import MemoryLog
 from tidemill.streams.subjects import LOG_SUBJECTS
@@ -23,6 +26,7 @@ pytestmark = pytest.mark.integration
 
 RATE = 400.0
 FAULTS_S, CALM_S = 15.0, 2.0
+COMMANDS_AN_HOUR = 5
 SHOWN = 400
 """Levels of a side in OKX's channel ``books``."""
 
@@ -65,9 +69,38 @@ async def test_trades_are_okxs_and_books_are_right_or_declared_invalid(case: Cas
         assert mismatches
 
 
-def spoil_checksums(exchange: Exchange) -> None:
-    """Have 8 % of the books' messages carry a wrong checksum."""
-    exchange.faults.arm({"kind": "checksum", "channel": "book", "rate": "0.08"}, 0.0)
+async def test_books_that_are_often_wrong_are_not_asked_for_more_often_than_okx_allows(monkeypatch):
+    monkeypatch.setattr(okx, "COMMANDS_AN_HOUR", COMMANDS_AN_HOUR)
+    limits = Okx.limits._replace(commands_an_hour=COMMANDS_AN_HOUR, commands_per_s=50.0)
+    monkeypatch.setattr(Okx, "limits", limits)
+    monkeypatch.setattr(websocket, "ROTATE_S", 0.5)
+    monkeypatch.setattr(websocket, "OVERLAP_S", 0.2)
+    monkeypatch.setattr(snapshots, "SENT_S", 0.2)
+    case, log = CASES[0], MemoryLog("LOG", LOG_SUBJECTS)
+    async with serving(case, RATE) as (exchange, endpoints):
+        spoil_checksums(exchange, 0.5)
+        async with feeding(case, log, endpoints) as feed:
+            (it,) = feed.feeds
+            await replaced(it, 3)
+            exchange.faults.arm({"kind": "clear"}, 0.0)
+            await until_nothing_is_waited_for(feed)
+            assert not it.failures["refused"] and it.connected
+            assert {b["state"] for b in it.intake.books.state().values()} == {"VALID"}
+
+
+async def replaced(feed: LiveFeed, times: int) -> None:
+    """Wait until the connection of the books was replaced so often."""
+    seen = set()
+    async with asyncio.timeout(30):
+        while len(seen) <= times:
+            turns = [line.turn for line in feed.lines.all if line.plan.socket.name == "public"]
+            seen |= {turn.connection for turn in turns if turn is not None}
+            await asyncio.sleep(0.02)
+
+
+def spoil_checksums(exchange: Exchange, rate: float = 0.08) -> None:
+    """Have a part of the books' messages carry a wrong checksum."""
+    exchange.faults.arm({"kind": "checksum", "channel": "book", "rate": str(rate)}, 0.0)
 
 
 def checksums_are_told(told: Told) -> int:

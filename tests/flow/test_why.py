@@ -110,10 +110,10 @@ def test_every_kind_that_a_processor_emits_is_explained() -> None:
 
 # --- what is said adds up, whatever the event --------------------------------------------------
 
-OF_TRADES = ("bar", "price", "feed")
+OF_TRADES = ("bar", "activity_bar", "price", "feed")
 OF_MARKETS = (
-    "bar", "price", "feed", "book_metrics", "book_level", "book_snapshot", "opportunity",
-    "derivative_metrics",
+    "bar", "activity_bar", "price", "feed", "book_metrics", "book_level", "book_snapshot",
+    "opportunity", "derivative_metrics", "indicator",
 )  # fmt: skip
 
 
@@ -189,6 +189,10 @@ def positions(inputs: list[Mapping[str, Any]]) -> Iterator[int]:
         yield from positions(one.get("inputs", []))
 
 
+CLOSING = ("bar", "indicator")
+"""Kinds that are told when a bar closes."""
+
+
 class Proof:
     """Derives a record again from chosen messages of its LOG."""
 
@@ -198,7 +202,7 @@ class Proof:
         self.graph = Graph("proof", with_upstream([made.processor.name]))
         self.messages = played.messages
         statuses = [m for m in played.messages if m.subject.startswith("md.status.")]
-        self.ends = {m.subject: m for m in statuses} if record.name.kind == "bar" else {}
+        self.ends = {m.subject: m for m in statuses} if record.name.kind in CLOSING else {}
 
     def holds_with(self, kept: set[int]) -> bool:
         """Whether the record's values are told from these messages; of bars with every feed's clock
@@ -285,8 +289,15 @@ def of_values(found: Mapping[str, Any]) -> list[int]:
     return [raw["r"] for raw in found["inputs"][1].get("raw", ())]
 
 
+def of_set(found: Mapping[str, Any]) -> list[int]:
+    """The only set that there was."""
+    sets = [raw["r"] for raw in found["inputs"][0]["raw"]]
+    return sets if len(sets) == 1 else []
+
+
 NECESSARY: dict[str, Callable[[Mapping[str, Any]], list[int]]] = {
     "bar": of_first,
+    "activity_bar": of_first,
     "price": of_traded,
     "feed": of_first,
     "book_metrics": of_snapshot,
@@ -294,6 +305,7 @@ NECESSARY: dict[str, Callable[[Mapping[str, Any]], list[int]]] = {
     "book_snapshot": of_snapshot,
     "opportunity": of_legs,
     "derivative_metrics": of_values,
+    "indicator": of_set,
 }
 """Which inputs of a kind change what is told, each by itself; of others only all together do."""
 

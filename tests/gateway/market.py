@@ -69,6 +69,27 @@ _PRICES: list[tuple[Any, ...]] = [
     (85, "BTC/USDT", 71, _THIRD, (_U, _B, _B, _B), 2, 4),
     (END + 8, "BTC/USDT", 99, "1 1 1 1 1 1 1 1 1", (_B, _B, _B, _B), 1, 0),
 ]
+# _r, symbol, venue, aggregation, sequence, s of its first and last trade, revision, step and
+# threshold; open, high, low, close, volume, quote volume, taker buy volume; trades, ids, flags
+_ACTIVITY_BARS: list[tuple[Any, ...]] = [
+    (50, "BTCUSDT", "BINANCE", "TICK", 0, 0, 3, 0, "3 3", "100 103 99 101 6 606 4", "3 1 3", 4),
+    (55, "BTCUSDT", "BINANCE", "TICK", 1, 3, 5, 0, "3 3", "101 105 101 105 9 909 1", "3 4 6", 0),
+    (60, "BTCUSDT", "BINANCE", "TICK", 1, 3, 5, 1, "3 3", "101 105 101 105 9 909 1", "3 4 6", 1),
+    (61, "BTCUSDT", "BINANCE", "TICK", 2, 6, 9, 0, "5 5", "105 106 104 104 5 525 5", "5 7 11", 0),
+    (50, "BTCUSDT", "BINANCE", "VOLUME", 0, 0, 9, 0, "0 0", "1 2 1 2 3 4 1", "1000 1 1000", 4),
+    (END + 7, "BTCUSDT", "BINANCE", "TICK", 3, 9, 9, 0, "5 5", "1 1 1 1 1 1 1", "5 12 16", 0),
+]
+# _r, _n, symbol, venue, bars, indicator, output, opens in s, revision, value, flags
+_INDICATORS: list[tuple[Any, ...]] = [
+    (30, 1, "BTCUSDT", "BINANCE", "1m", "sma(20)", "sma", 0, 0, 100.25, 0),
+    (31, 1, "BTCUSDT", "BINANCE", "1m", "macd(12,26,9)", "macd", 60, 0, 3.5, 0),
+    (31, 2, "BTCUSDT", "BINANCE", "1m", "macd(12,26,9)", "signal", 60, 0, 2.5, 0),
+    (31, 3, "BTCUSDT", "BINANCE", "1m", "macd(12,26,9)", "histogram", 60, 0, 1.0, 0),
+    (31, 4, "BTCUSDT", "BINANCE", "1m", "sma(20)", "sma", 60, 0, 101.5, 0),
+    (50, 1, "BTCUSDT", "BINANCE", "1m", "sma(20)", "sma", 60, 1, 102.5, 2),
+    (52, 1, "BTCUSDT", "BINANCE", "1h", "sma(20)", "sma", 0, 0, 7.0, 0),
+    (END + 7, 1, "BTCUSDT", "BINANCE", "1m", "sma(20)", "sma", 120, 0, 9.0, 0),
+]
 # _r, r_to, symbol, venue, base, status, tick size
 _INSTRUMENTS: list[tuple[Any, ...]] = [
     (1, 45, "BTCUSDT", "BINANCE", "BTC", "TRADING", "0.01"),
@@ -125,6 +146,24 @@ def _bar(row: tuple[Any, ...]) -> list[Any]:
     ]
 
 
+def _activity_bar(row: tuple[Any, ...]) -> list[Any]:
+    r, symbol, venue, what, sequence, first, last, revision, steps, exact, counts, flags = row
+    return [
+        *(r, 0, 7, _text(symbol), _text(venue), _text(what), sequence),
+        *(_time(at(first)), _time(at(last)), revision),
+        *(_exact(value) for value in (*steps.split(), *exact.split())),
+        *(*counts.split(), int(flags)),
+    ]
+
+
+def _indicator(row: tuple[Any, ...]) -> list[Any]:
+    r, n, symbol, venue, bars, name, output, opens, revision, value, flags = row
+    return [
+        *(r, 0, n, _text(symbol), _text(venue), _text(bars), _text(name), _text(output)),
+        *(_time(at(opens)), _time(at(opens + 60)), revision, value, flags),
+    ]
+
+
 def _price(row: tuple[Any, ...]) -> list[Any]:
     r, pair, seconds, exact, names, venues, flags = row
     return [
@@ -138,6 +177,8 @@ async def fill(stores: Stores) -> None:
     """Insert everything, and say how far every table is."""
     tables = (("trades", _TRADES, _trade), ("quotes", _QUOTES, _quote))
     derived = (("bars", _BARS, _bar), ("prices", _PRICES, _price))
+    derived = (*derived, ("activity_bars", _ACTIVITY_BARS, _activity_bar))
+    derived = (*derived, ("indicators", _INDICATORS, _indicator))
     for name, rows, form in (*tables, *derived):
         values = ", ".join(_values(form(row)) for row in rows)
         await stores.clickhouse.command(f"INSERT INTO {TABLES[name].physical} VALUES {values}")

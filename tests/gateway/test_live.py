@@ -68,6 +68,22 @@ class Streams:
         subject = subjects.derived("bars", "1m", "BINANCE", "BTCUSDT", PART)
         await self.out.append([(subject, frame)], None)
 
+    async def activity_bar(self, r: int, sequence: int, revision: int = 0) -> None:
+        row = {"at_r": r, "at_i": 3, "n": PART << 24, "ts_open": T_NS, "ts_close": T_NS + 5}
+        row |= {"sequence": sequence, "revision": revision, "aggregation": 1, "close": 250_000_000}
+        row |= {"volume": 1 << 70, "trade_count": 9}
+        kind = KINDS["activity_bar"]
+        frame = encode(kind, from_rows(kind, [row]), 1, -8, -8)
+        subject = subjects.derived("activity_bars", "tick", "BINANCE", "BTCUSDT", PART)
+        await self.out.append([(subject, frame)], None)
+
+    async def indicator(self, r: int, value: float, output: str = "macd") -> None:
+        row = {"at_r": r, "at_i": 3, "n": PART << 24, "ts_open": T_NS, "ts_close": T_NS + 5}
+        row |= {"indicator": "macd(12,26,9)", "output": output, "value": value, "flags": 1}
+        kind = KINDS["indicator"]
+        subject = subjects.derived("indicators", "1m", "BINANCE", "BTCUSDT", PART)
+        await self.out.append([(subject, encode(kind, from_rows(kind, [row]), 1))], None)
+
     async def _append(self, kind: str, rows: list[Any], venue: str, symbol: str) -> int:
         frame = encode(KINDS[kind], from_rows(KINDS[kind], rows), 1, -8, -8)
         return await self.log.append([(subjects.md(kind, venue, symbol, PART), frame)], None)
@@ -193,6 +209,32 @@ async def test_bars_carry_the_position_of_their_cause(live: Streams) -> None:
             ["GAP"],
         )
         assert (bar["ts_open"], bar["trades"]) == (T_NS, 9)
+
+
+async def test_bars_by_what_was_traded_are_bars_whose_interval_is_their_aggregation(
+    live: Streams,
+) -> None:
+    async with client_of(live) as client:
+        await client.subscribe("bars", interval="tick")
+        await live.bar(4_710, minute=0)
+        await live.activity_bar(4_711, sequence=6)
+        update = await client.hear()
+        assert (update["interval"], update["r"]) == ("tick", 4_711)
+        (bar,) = update["data"]
+        assert (bar["sequence"], bar["ts_open"], bar["ts_close"]) == (6, T_NS, T_NS + 5)
+        assert (bar["close"], bar["trades"], bar["flags"]) == ("2.5", 9, [])
+
+
+async def test_indicators_are_told_by_name_with_the_position_of_their_bar(live: Streams) -> None:
+    async with client_of(live) as client:
+        await client.subscribe("indicators", interval="1m")
+        await live.bar(4_710, minute=0)
+        await live.indicator(4_711, -12.5)
+        update = await client.hear()
+        assert (update["channel"], update["interval"], update["r"]) == ("indicators", "1m", 4_711)
+        (told,) = update["data"]
+        assert (told["indicator"], told["output"]) == ("macd(12,26,9)", "macd")
+        assert (told["value"], told["flags"], told["ts_open"]) == (-12.5, ["GAP"], T_NS)
 
 
 async def test_only_what_is_subscribed_comes_and_only_until_unsubscribed(live: Streams) -> None:

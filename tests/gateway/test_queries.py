@@ -103,6 +103,38 @@ async def test_a_timeframe_that_is_not_made_is_refused_and_names_those_that_are(
     assert one["message"] == "3m is not made here; there are 1s, 1m, 5m, 15m, 1h, 4h, 1d"
 
 
+async def test_candles_by_what_was_traded_have_their_bar_type_and_their_last_revision(
+    client: Client,
+) -> None:
+    found = await client.data("candles/BTCUSDT", type="tick")
+    assert [(c["sequence"], c["revision"], c["flags"]) for c in found] == [
+        (0, 0, ["PARTIAL"]), (1, 1, ["GAP"]), (2, 0, []),
+    ]  # fmt: skip
+    assert (found[0]["type"], found[0]["timeframe"]) == (
+        "BTCUSDT.BINANCE-3-TICK-LAST-INTERNAL", "tick",
+    )  # fmt: skip
+    assert (found[0]["ts_open"], found[0]["ts_close"], found[0]["trades"]) == (at(0), at(3), 3)
+    assert (found[2]["open"], found[2]["threshold"]) == ("105", "5")
+    then = await client.data("candles/BTCUSDT", type="TICK", as_of="55", limit=1)
+    assert [(c["sequence"], c["revision"]) for c in then] == [(1, 0)]
+
+
+async def test_candles_of_one_step_are_those_alone_and_a_bar_that_seeds_has_no_type(
+    client: Client,
+) -> None:
+    found = await client.data("candles/BTCUSDT", type="5-tick")
+    assert [c["sequence"] for c in found] == [2]
+    (seeding,) = await client.data("candles/BTCUSDT", type="volume")
+    assert (seeding["type"], seeding["step"], seeding["timeframe"]) == ("", "0", "volume")
+    assert await client.data("candles/BTCUSDT", type="renko", from_=str(at(0))) == []
+    assert await client.data("candles/BTCUSDT", type="tick", from_=str(at(3)), to=str(at(6)))
+
+
+@pytest.mark.parametrize("text", ["kagi", "0-tick", "1.5-tick", "tick-5", "1000", "", "x" * 61])
+async def test_a_type_that_is_none_is_refused(client: Client, text: str) -> None:
+    assert (await client.get("candles/BTCUSDT", type=text)).status_code == 400
+
+
 async def test_a_quote_has_the_best_prices_and_the_last_trade_of_its_venue(
     client: Client,
 ) -> None:

@@ -7,7 +7,7 @@ that DESIGN section 7 names.
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from tidemill.schemas.enums import BarFlag
+from tidemill.schemas.enums import BarFlag, RecordFlag
 from tidemill.schemas.events.feed import (
     FeedConnected,
     FeedDisconnected,
@@ -28,6 +28,7 @@ class Trade(NamedTuple):
     price: int
     quantity: int
     side: int
+    flags: int
 
 
 @dataclass
@@ -122,8 +123,9 @@ class Instrument:
                 self.emit(k, interval.bars[ts_open])
         interval.closed_to = max(interval.closed_to, closed_to)
 
-    def follow(self, trade_id: int) -> bool:
-        if self.next_id is None or trade_id == self.next_id:
+    def follow(self, trade_id: int, flags: int) -> bool:
+        aggregates = bool(flags & RecordFlag.AGGREGATE) and trade_id > (self.next_id or 0)
+        if self.next_id is None or trade_id == self.next_id or aggregates:
             first = self.next_id is None
             self.next_id = trade_id + 1
             return first or self.missing is None
@@ -178,7 +180,7 @@ class Instrument:
         if reason:
             self.refused.append((trade.trade_id, *refusing))
         taken = reason in ("", "older")
-        whole = self.follow(trade.trade_id)
+        whole = self.follow(trade.trade_id, trade.flags)
         mark = (trade.ts, trade.ts, BarFlag.GAP) if reason == "128 bits" else None
         if taken and self.lapsed:
             self.lapsed = False
@@ -246,7 +248,7 @@ class Instrument:
 
 def _step(instrument: Instrument, fact: Fact, index: int) -> None:
     if fact.kind == "trade":
-        names = ("trade_id", "ts_event", "price", "quantity", "aggressor_side")
+        names = ("trade_id", "ts_event", "price", "quantity", "aggressor_side", "flags")
         record = fact.records[index]
         instrument.trade(Trade(*(int(record[name]) for name in names)), int(record["ts_recv"]))
     elif fact.kind == "status":

@@ -2,6 +2,7 @@
 
 import random
 
+from tidemill.schemas.enums import RecordFlag
 from tidemill.schemas.events.feed import (
     FeedConnected,
     FeedDisconnected,
@@ -52,7 +53,8 @@ class BadDay:
         if self.random.random() < 0.01:
             quantity = -1
         recv = ts - 2 * 3_600 * SECOND if self.random.random() < 0.01 else ts
-        return trade_id, ts, price, quantity, self.random.randrange(3), recv
+        flags = RecordFlag.AGGREGATE if self.random.random() < 0.1 else RecordFlag.NONE
+        return trade_id, ts, price, quantity, self.random.randrange(3), recv, int(flags)
 
     def trades(self, slot: int) -> None:
         rows = []

@@ -63,13 +63,14 @@ class Log:
     def trades(
         self, slot: int, *rows: tuple[int, ...], exponents: tuple[int, int] = (-8, -8)
     ) -> None:
-        """Rows (trade_id, ts_event, price, quantity, side[, ts_recv])."""
+        """Rows (trade_id, ts_event, price, quantity, side[, ts_recv[, flags]])."""
         records = KINDS["trade"].empty(len(rows))
         for record, row in zip(records, rows, strict=True):
-            trade_id, ts, price, quantity, side, *recv = row
+            trade_id, ts, price, quantity, side, *more = row
             record["trade_id"], record["ts_event"], record["price"] = trade_id, ts, price
             record["quantity"], record["aggressor_side"] = quantity, side
-            record["ts_recv"] = recv[0] if recv else ts
+            record["ts_recv"] = more[0] if more else ts
+            record["flags"] = more[1] if len(more) > 1 else 0
         self.add("trade", records, slot, exponents)
 
     def quote(self, slot: int, ts_recv: int, bid: tuple[int, int], ask: tuple[int, int]) -> None:
@@ -229,14 +230,16 @@ def drive(
     cut: Cut = one_run,
     rows: int | None = None,
     feeds: Feeds = (),
+    settings: Callable[[int], tuple[Event, ...]] = lambda r: (),
 ) -> tuple[Records, list[Output]]:
     """Step the facts that `processor` reads from an empty state; return state and outputs, as the
-    runtime orders them: by position, then as emitted."""
+    runtime orders them: by position, then as emitted. `settings(r)` are those that hold at `r`."""
     state = np.zeros(len(log.table) if rows is None else rows, processor.state)
     outputs: list[Output] = []
     for pieces in pieces_of(log, cut):
         if pieces[0][1].kind in processor.reads:
-            emits = processor.step(state, run_of(pieces, log.table, feeds))
+            run = run_of(pieces, log.table, feeds)._replace(settings=settings(pieces[0][0]))
+            emits = processor.step(state, run)
             assert {emit.kind for emit in emits} <= set(processor.emits)
             outputs.extend(sorted(itertools.chain(*map(_plain, emits)), key=_position))
     return state, outputs

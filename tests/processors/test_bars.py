@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tidemill.processors.bars import BARS
-from tidemill.schemas.enums import BarFlag
+from tidemill.schemas.enums import BarFlag, RecordFlag
 from tidemill.schemas.events.feed import (
     FeedConnected,
     FeedDisconnected,
@@ -143,6 +143,16 @@ def test_a_trade_past_the_end_behind_a_hole_closes_nothing_until_the_hole_is_fil
     log.trades(0, trade(2, T + 9, price=7))
     (bar,) = bars(log)
     assert (bar["at_r"], bar["trade_count"], bar["close"], bar["revision"]) == (2, 2, 7, 0)
+
+
+def test_a_trade_of_several_fills_stands_for_the_ids_since_the_last_one() -> None:
+    """Its feed says where one is missing: OKX's aggregates have the last of their ids only."""
+    log = Log(INSTRUMENT)
+    aggregate = int(RecordFlag.AGGREGATE)
+    log.trades(0, trade(1, T), (*trade(4, T + 9, price=7), T, aggregate), trade(5, T + SECOND))
+    (bar,) = bars(log)
+    assert (bar["at_r"], bar["trade_count"], bar["close"]) == (1, 2, 7)
+    assert (bar["first_trade_id"], bar["last_trade_id"]) == (1, 4)
 
 
 def test_a_declared_hole_closes_the_bars_that_it_held_and_they_carry_gap() -> None:

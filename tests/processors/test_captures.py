@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 
+from tidemill.processors.activity_bars import ACTIVITY_BARS
 from tidemill.processors.bars import BARS
 from tidemill.processors.price import PRICE
 from tidemill.schemas.enums import AggressorSide, BarFlag
 from tidemill.schemas.exact import to_int
+from tidemill.tests.processors import oracle_activity_bars
 from tidemill.tests.processors.runs import DAY, MIDNIGHT, SECOND, Log, drive, instruments, of_kind
 
 DATA = Path(os.environ.get("TIDEMILL_DATA", Path(__file__).parents[3] / "shared" / "data"))
@@ -119,6 +121,23 @@ def test_only_the_bars_that_the_recording_began_in_are_partial() -> None:
     began = capture()[0]["T"] * 10**6
     for bar in of_kind(drive(BARS, log)[1], "bar"):
         assert bar["flags"] == (BarFlag.PARTIAL if bar["ts_open"] <= began else 0)
+
+
+def test_activity_bars_of_real_trades_are_the_oracles_and_hold_every_trade_once() -> None:
+    log = logged(times=False)
+    outputs = drive(ACTIVITY_BARS, log)[1]
+    emitted, refused = oracle_activity_bars.bars(log)
+    assert [(slot, k, bar) for _, _, slot, k, bar in outputs] == emitted
+    assert refused == []
+    trades = capture()
+    for k, spec in enumerate(ACTIVITY_BARS.specs):
+        made = [bar for _, _, _, which, bar in outputs if which == k]
+        assert len(made) >= 8, spec
+        assert [bar["sequence"] for bar in made] == list(range(len(made)))
+        ended = sum(bar["trade_count"] for bar in made)
+        assert made[-1]["last_trade_id"] == trades[ended - 1]["t"]
+        volume = sum(value(bar, "volume", -8) for bar in made)
+        assert volume == sum(Decimal(trade["q"]) for trade in trades[:ended])
 
 
 def test_the_price_of_real_trades_is_the_weighted_mean_of_what_was_seen() -> None:

@@ -284,14 +284,20 @@ def derived(root: str, spec: str, r: int) -> tuple[str, bytes]:
     part = partition("BTC/USDT")
     records["at_r"], records["at_i"] = r, 0
     records["n"] = part << 24 | np.arange(len(records))
-    records["ts"] = T0_NS + r * 37_000_000
+    time = "ts" if "ts" in (kind.dtype.names or ()) else "ts_open"
+    records[time] = T0_NS + r * 37_000_000
     subject = subjects.derived(root, spec, "BINANCE", "BTCUSDT", part)
     return subject, encode(kind, records, r, *examples.exponents(kind.name))
 
 
 DERIVED = (
     *(("books", "1s"), ("levels", "top"), ("snapshots", "full")),
-    *(("derivatives", "1m"), ("arbitrage", "spot")),
+    *(
+        ("derivatives", "1m"),
+        ("arbitrage", "spot"),
+        ("activity_bars", "tick"),
+        ("indicators", "1m"),
+    ),
 )
 """Roots and specs of what `derived` can make."""
 

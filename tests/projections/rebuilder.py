@@ -9,8 +9,8 @@ import sys
 
 import asyncpg
 
-from tidemill.deploy.commands.rebuild import put_in_place
 from tidemill.deploy.rebuilding import engine_of
+from tidemill.deploy.swapping import put_in_place
 from tidemill.projections.clickhouse.client import ClickHouse
 from tidemill.projections.rebuild import Rebuild, planned
 from tidemill.projections.registry import TABLES

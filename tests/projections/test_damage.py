@@ -135,6 +135,8 @@ def flipped(column: Column, database: str, random: np.random.Generator) -> str:
         case "decimal":
             last = f"{bit}.000000000000000001"
             return f"{name} + toDecimal128('{last}', 18)" if clickhouse else f"{name} + {last}"
+        case "float64":
+            return f"{name} + {bit}"
         case "text":
             return f"concat({name}, 'X')"
         case "time" | "time_or_null" if clickhouse:

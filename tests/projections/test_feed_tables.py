@@ -28,6 +28,8 @@ SAMPLES = {
     "top_levels": [facts.derived("levels", "top", k) for k in range(3)],
     "book_snapshots": [facts.derived("snapshots", "full", k) for k in range(3)],
     "derivative_metrics": [facts.derived("derivatives", "1m", k) for k in range(3)],
+    "activity_bars": [facts.derived("activity_bars", "tick", k) for k in range(3)],
+    "indicators": [facts.derived("indicators", "1m", k) for k in range(3)],
     "opportunities": [facts.derived("arbitrage", "spot", k) for k in range(3)],
 }
 METRICS = facts.derived("books", "1s", 9)
@@ -105,6 +107,17 @@ def test_an_opportunity_says_both_sides_and_what_is_left_after_fees() -> None:
     assert (row["pair"], row["legs"], row["status"]) == ("BTCUSDT", "SPOT", "CHANGED")
     assert (row["buy_venue"], row["sell_symbol"]) == ("BINANCE", "BTCUSDT-SPOT")
     assert (row["net"], row["buy_fee_rate"]) == (Decimal("57.78357"), Decimal("0.001"))
+
+
+def test_an_activity_bar_says_what_it_had_to_reach_in_units_of_its_aggregation() -> None:
+    message = facts.derived("activity_bars", "tick", 7)
+    imbalance, brick = (
+        dict(zip([c.name for c in TABLES["activity_bars"].columns], row, strict=True))
+        for row in to_records(TABLES["activity_bars"].columns, rows("activity_bars", message))
+    )
+    assert (imbalance["aggregation"], imbalance["sequence"]) == ("VALUE_IMBALANCE", 17)
+    assert (imbalance["step"], imbalance["threshold"]) == (1_000, Decimal("4321987.65"))
+    assert (brick["aggregation"], brick["step"], brick["open"]) == ("RENKO", 50, 61_850)
 
 
 def test_a_gap_of_a_book_says_what_was_expected_and_what_came() -> None:

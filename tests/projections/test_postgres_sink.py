@@ -197,5 +197,5 @@ async def test_a_log_that_is_shorter_than_the_table_is_refused(stores: Stores) -
     await caught_up(stores, sink(stores, "instruments", log), log)
     shorter = MemoryLog("LOG", ("md.>", "time"), uuid=log.uuid)
     await facts.append(shorter, facts.facts(20))
-    with pytest.raises(Regressed, match="the log ends at 20"):
+    with pytest.raises(Regressed, match=r"LOG REGRESSED: .* the log ends at 20: restore LOG"):
         await asyncio.wait_for(sink(stores, "instruments", shorter).run(), 120)

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from tidemill.deploy.commands.rebuild import put_in_place
 from tidemill.deploy.graphs import graphs
 from tidemill.deploy.load import Load
 from tidemill.deploy.rebuilding import engine_of
 from tidemill.deploy.replaying import step
+from tidemill.deploy.swapping import put_in_place
 from tidemill.projections.postgres.readings import wait_for
 from tidemill.projections.rebuild import Rebuild, lost, planned
 from tidemill.projections.registry import TABLES, VERSIONS

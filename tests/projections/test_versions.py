@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tidemill.deploy.commands.rebuild import put_in_place
 from tidemill.deploy.commands.retire import drop_all, meant
 from tidemill.deploy.settings import Missing
+from tidemill.deploy.swapping import put_in_place
 from tidemill.projections.columns import Column
 from tidemill.projections.migrations import migrate
 from tidemill.projections.postgres.readings import read, wait_for

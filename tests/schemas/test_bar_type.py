@@ -3,6 +3,7 @@
 import pytest
 
 from tidemill.schemas.bar_type import (
+    ACTIVITY_SPECS,
     BUILT_SPECS,
     INTERVALS_S,
     SPEC_OF_INTERVAL_S,
@@ -29,6 +30,14 @@ BTC = InstrumentId("BTCUSDT", "BINANCE")
             BarType(InstrumentId("BTCUSDT-PERP", "BINANCE"), "4h"),
             14_400,
         ),
+        ("BTCUSDT.BINANCE-1000-TICK-LAST-INTERNAL", BarType(BTC, "tick", False, "1000"), None),
+        ("BTCUSDT.BINANCE-1-TICK-LAST-INTERNAL", BarType(BTC, "tick", step="1"), None),
+        ("BTCUSDT.BINANCE-0.05-VOLUME-LAST-INTERNAL", BarType(BTC, "volume", step="0.05"), None),
+        (
+            "BTCUSDT.BINANCE-500-VALUE_IMBALANCE-LAST-INTERNAL",
+            BarType(BTC, "value_imbalance", step="500"),
+            None,
+        ),
     ],
 )
 def test_a_bar_type_is_read_and_written_as_nautilus_does(
@@ -44,13 +53,24 @@ def test_every_spec_survives_its_long_name(spec: str) -> None:
     assert BarType.parse(str(BarType(BTC, spec))).spec == spec
 
 
+@pytest.mark.parametrize("spec", ACTIVITY_SPECS)
+def test_every_aggregation_survives_its_long_name(spec: str) -> None:
+    one = BarType(BTC, spec, step="20")
+    assert BarType.parse(str(one)) == one
+    assert one.interval_s is None
+
+
 @pytest.mark.parametrize(
     "text",
     [
         "", "1m", "BTCUSDT.BINANCE", "BTCUSDT.BINANCE-7-MINUTE-LAST-INTERNAL",
         "BTCUSDT.BINANCE-1-MINUTE-BID-INTERNAL", "BTCUSDT.BINANCE-01-MINUTE-LAST-INTERNAL",
         "BTCUSDT.BINANCE-1-minute-LAST-INTERNAL", "BTCUSDT.BINANCE-1-MINUTE-LAST-INTERNAL\n",
-        "BTCUSDT-1-MINUTE-LAST-INTERNAL", "BTCUSDT.BINANCE-1-TICK-LAST-INTERNAL",
+        "BTCUSDT-1-MINUTE-LAST-INTERNAL", "BTCUSDT.BINANCE-0-TICK-LAST-INTERNAL",
+        "BTCUSDT.BINANCE-1.5-TICK-LAST-INTERNAL", "BTCUSDT.BINANCE-1.-RENKO-LAST-INTERNAL",
+        "BTCUSDT.BINANCE-1.50-RENKO-LAST-INTERNAL", "BTCUSDT.BINANCE-0.0-RENKO-LAST-INTERNAL",
+        "BTCUSDT.BINANCE-010-RENKO-LAST-INTERNAL", "BTCUSDT.BINANCE-2.5-TICK_RUNS-LAST-INTERNAL",
+        "BTCUSDT.BINANCE-1-tick-LAST-INTERNAL", "BTCUSDT.BINANCE-1-KAGI-LAST-INTERNAL",
     ],
 )  # fmt: skip
 def test_another_form_or_length_is_no_bar_type(text: str) -> None:

@@ -43,7 +43,7 @@ class Reading:
                     sql,
                     request.default_format,
                     request.params,
-                    reads=True,
+                    keeps=True,
                 )
             finally:
                 os.close(write)

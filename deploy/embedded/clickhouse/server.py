@@ -263,7 +263,7 @@ class Handler(BaseHTTPRequestHandler):
         text = request.statement.text if request.rows is None else sql
         result = self.server.engine.run(
             request.context, request.query_id, text, request.default_format, request.params,
-            reads=kind.name == "READ_ONLY",
+            keeps=kind.name == "READ_ONLY" or request.statement.keyword == "INSERT",
         )  # fmt: skip
         body = result.bytes()
         extra = {"X-ClickHouse-Format": request.statement.format or request.default_format}

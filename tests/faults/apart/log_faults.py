@@ -1,7 +1,6 @@
 """LOG itself is hurt while an engine runs: whoever reads it says LOG REGRESSED and writes no more.
 
-Each way is played on a LOG as it was after a while, which is put back in between; the databases
-and OUT stay, for nothing may have been written to them.
+Each way is played on a LOG that has grown for a while; nothing may be written after it.
 """
 
 import asyncio
@@ -16,7 +15,10 @@ from typing import Any, NamedTuple
 
 from tidemill.projections.registry import TABLES
 from tidemill.streams.declarations import streams
+from tidemill.streams.jetstream import JetStreamLog
 from tidemill.streams.jetstream_connection import Connection, connect
+from tidemill.streams.jetstream_consumer import PULL_MESSAGES, PULLS_OPEN_MAX
+from tidemill.streams.log import BATCH_MESSAGES_MAX
 from tidemill.streams.migrator import migrate
 from tidemill.tests.faults.apart.small import SOURCES, Small, small
 from tidemill.tests.faults.observer import Observer, observer_of
@@ -27,6 +29,7 @@ READERS = ("graph", "projections")
 """Roles that have an effect by what they read."""
 WRITERS = ("time", "load")
 NOTICED_S = 60.0
+UNREAD_BATCHES = 2 + PULLS_OPEN_MAX * PULL_MESSAGES // BATCH_MESSAGES_MAX
 REGRESSED, REPAIR = "LOG REGRESSED", ("tidemill repair", "restore", "rebuild")
 """What they must say: what is wrong, and one of these: what to do."""
 
@@ -67,8 +70,10 @@ async def purged(theatre: Theatre, random: Random) -> str:
     """Purge LOG ahead of its readers, which stand still meanwhile."""
     for name in READERS:
         await stand_still(theatre.engine.running[name].pid)
-    await asyncio.sleep(1.5)  # what comes in the meantime is what nobody has read
     async with theatre.administrator() as connection:
+        log = await JetStreamLog.open(connection, "LOG")
+        for _ in range(UNREAD_BATCHES):  # more than open pull requests bring to who stands still
+            await log.append([("ctl.campaign.unread", b"{}")] * BATCH_MESSAGES_MAX, None)
         done = await connection.api("STREAM.PURGE.LOG")
     for name in READERS:
         theatre.engine.running[name].send_signal(18)
@@ -122,37 +127,29 @@ class Hurt(NamedTuple):
 
 
 async def play(directory: Path, random: Random, ways: list[str]) -> AsyncIterator[Hurt]:
-    """Play a round of each way, on one engine."""
-    async with nats_server(directory) as nats:
-        connection = await connect(nats.urls["admin"], name="migrator")
-        await migrate(connection, streams(), apply=True)
-        await connection.close()
-        async with small(directory, nats.urls, nats.name) as engine:
-            theatre = Theatre(nats, engine, directory)
-            await _copied(theatre)
-            for way in ways:
+    """Play a round of each way, each on an engine of its own: what readers wrote before LOG was
+    hurt is ahead of any copy of it."""
+    for way in ways:
+        place = directory / way
+        place.mkdir()
+        async with nats_server(place) as nats:
+            connection = await connect(nats.urls["admin"], name="migrator")
+            await migrate(connection, streams(), apply=True)
+            await connection.close()
+            async with small(place, nats.urls, nats.name) as engine:
+                theatre = Theatre(nats, engine, place)
+                await _copied(theatre)
                 yield await _played(theatre, way, random)
-                await _put_back(theatre)
 
 
 async def _copied(theatre: Theatre) -> None:
-    """Let the engine run for a moment, and copy the server's files twice: now and later."""
-    for name in ("before", "whole"):
-        theatre.engine.start(*WRITERS, *READERS)
-        async with observer_of(theatre.engine.urls, SOURCES) as observer:
-            await observer.flowing(await observer.mark(), START_S)
-        theatre.engine.end()
-        await theatre.nats.stop()
-        shutil.copytree(theatre.store, theatre.directory / name)
-        await theatre.nats.start()
-
-
-async def _put_back(theatre: Theatre) -> None:
-    """Put LOG and OUT back to where the databases are."""
+    """Let the engine run for a moment, and copy the server's files."""
+    theatre.engine.start(*WRITERS, *READERS)
+    async with observer_of(theatre.engine.urls, SOURCES) as observer:
+        await observer.flowing(await observer.mark(), START_S)
     theatre.engine.end()
     await theatre.nats.stop()
-    shutil.rmtree(theatre.store)
-    shutil.copytree(theatre.directory / "whole", theatre.store)
+    shutil.copytree(theatre.store, theatre.directory / "before")
     await theatre.nats.start()
 
 

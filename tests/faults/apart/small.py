@@ -29,12 +29,14 @@ ROLES: dict[str, tuple[str, ...]] = {
     "graph": ("graph", "main"),
     "projections": ("projections",),
 }
+LEASE = "was not renewed in time"
 AWAY = 3
 """Exit status of a role whose server is away for too long: a supervisor starts it again."""
 
 
 class Small:
-    """The roles of one engine as processes; one that ends because a server is away is restarted."""
+    """The roles of one engine as processes; one that ends because a server is away, or because it
+    lost its lease meanwhile, is restarted."""
 
     def __init__(self, directory: Path, urls: ServerUrls) -> None:
         self.urls = urls
@@ -66,7 +68,8 @@ class Small:
             for name, process in list(self.running.items()):
                 status = process.poll()
                 if status is not None:
-                    assert status == AWAY, (name, status, self.said(name)[-2_000:])
+                    last = self.said(name)[-2_000:]
+                    assert status == AWAY or LEASE in last.rpartition("Fenced")[2], (name, last)
                     self.restarts += 1
                     self.start(name)
             await asyncio.sleep(0.1)

@@ -33,6 +33,10 @@ GAP, LATE, PARTIAL, STALE = 1, 2, 4, 8
 MOST = 1 << 127
 
 
+AGGREGATE = 8
+"""Flag of a trade of several fills."""
+
+
 class Trade(NamedTuple):
     """What a bar needs of one trade."""
 
@@ -41,6 +45,7 @@ class Trade(NamedTuple):
     price: int
     quantity: int
     side: int
+    flags: int
 
 
 @dataclass
@@ -154,9 +159,11 @@ class InstrumentBars:
             self._emit(k, interval.bars[ts_open])
         interval.closed_to = closed_to
 
-    def _follow(self, trade_id: int) -> bool:
-        """Whether ids prove that nothing before this trade is missing."""
-        if self.next_id is None or trade_id == self.next_id:
+    def _follow(self, trade_id: int, flags: int) -> bool:
+        """Whether ids prove that nothing before this trade is missing; an aggregate's stand for all
+        since the last one."""
+        aggregates = bool(flags & AGGREGATE) and trade_id > (self.next_id or 0)
+        if self.next_id is None or trade_id == self.next_id or aggregates:
             first = self.next_id is None
             self.next_id = trade_id + 1
             return first or self.missing is None
@@ -217,7 +224,7 @@ class InstrumentBars:
         if reason:
             self.refused.append(self.i)
         taken = reason in ("", "older")
-        whole = self._follow(trade.trade_id)
+        whole = self._follow(trade.trade_id, trade.flags)
         mark = (trade.ts, trade.ts, GAP) if reason == "128 bits" else None
         if taken and self.lapsed:
             self.lapsed = False
@@ -245,7 +252,7 @@ class InstrumentBars:
                 self._trade_run(records[self.i : end])
                 self.i = end
                 continue
-            names = ("trade_id", "ts_event", "price", "quantity", "aggressor_side")
+            names = ("trade_id", "ts_event", "price", "quantity", "aggressor_side", "flags")
             record = records[self.i]
             self.trade(Trade(*(int(record[n]) for n in names)), int(record["ts_recv"]))
             self.i += 1

@@ -184,7 +184,8 @@ def _judge(
 ) -> None:
     """Compare one range: what is derived, then the tables."""
     derived = list(spool.range(said.first, said.last))
-    compare(recomputed.expected, recomputed.letters, derived, progress, verdicts)
+    unjudged = "" if recomputed.indicators.judged else "indicators"
+    compare(recomputed.expected, recomputed.letters, derived, progress, verdicts, unjudged)
     recomputed.expected, recomputed.letters = {}, []
     once = _once(derived)
     for one in once:

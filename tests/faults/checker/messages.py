@@ -21,6 +21,8 @@ ALL = 64
 EVENT_BYTES_MAX = 256 * 1024
 DERIVED = {
     "bars": ("bar", "bars", 0),
+    "activity_bars": ("activity_bar", "activity_bars", 0),
+    "indicators": ("indicator", "indicators", 0),
     "prices": ("price", "price", 0),
     "books": ("book_metrics", "book", 0),
     "levels": ("book_level", "book", 1),
@@ -33,17 +35,19 @@ DERIVED = {
 LETTER = 15
 """The place of dead letters in `n`."""
 READS = {
+    "activity_bars": ("trade", "status", "event"),
     "arbitrage": ("book_level", "book_metrics", "quote", "time"),
     "bars": ("trade", "status", "event"),
     "book": ("book", "event", "status", "time"),
+    "indicators": (),
     "derivatives": ("derivative", "trade", "event", "time"),
     "price": ("trade", "quote", "time", "event"),
     "stale": ("status", "time"),
 }
-"""Processors, and the kinds that each reads."""
+"""Processors, and the kinds that each reads of LOG."""
 GLOBAL = ("stale",)
 """Processors of whole feeds: their outputs are in partition ALL alone."""
-PARKING = ("bars", "book")
+PARKING = ("activity_bars", "bars", "book")
 """Processors that step nothing more of an instrument after a record that they cannot take."""
 
 

@@ -20,17 +20,24 @@ TABLES = {
     "feed_events": "event", "bars": "bar", "prices": "price", "book_metrics": "book_metrics",
     "book_snapshots": "book_snapshot", "top_levels": "book_level", "opportunities": "opportunity",
     "derivative_metrics": "derivative_metrics", "feed_states": "feed",
+    "activity_bars": "activity_bar", "indicators": "indicator",
 }  # fmt: skip
 """Names of ClickHouse's tables, and the kind of record that each has a row for."""
 EMITTERS = {
     "bar": "bars", "price": "price", "book_metrics": "book", "book_snapshot": "book",
     "book_level": "book", "opportunity": "arbitrage", "derivative_metrics": "derivatives",
-    "feed": "stale",
+    "feed": "stale", "activity_bar": "activity_bars", "indicator": "indicators",
 }  # fmt: skip
 """Derived kinds and who derives them."""
 OTHERS = {"buy_fee_rate": "buy_fee_ppm", "sell_fee_rate": "sell_fee_ppm"}
 """Columns that have another name than their field."""
-OF_SUBJECT = {"symbol": "symbol", "venue": "venue", "pair": "symbol", "window": "spec"}
+OF_SUBJECT = {
+    "symbol": "symbol",
+    "venue": "venue",
+    "pair": "symbol",
+    "window": "spec",
+    "bars": "spec",
+}
 
 
 class Piece(NamedTuple):
@@ -64,6 +71,8 @@ class Column:
             return "<i8"
         if self.type.startswith("Enum8"):
             return "i1"
+        if self.type == "Float64":
+            return "<f8"
         match = re.fullmatch(r"(U?)Int(\d+)", self.type)
         assert match is not None, self
         return f"<{'u' if match[1] else 'i'}{int(match[2]) // 8}"

@@ -22,8 +22,9 @@ _GROUP = struct.Struct("<HH")
 _CRC_AT = _PREFIX.size + _ROOT.size - 4
 _NUMPY = {
     "uint8": "u1", "uint16": "<u2", "uint32": "<u4", "uint64": "<u8", "int8": "i1", "int64": "<i8",
+    "double": "<f8",
 }  # fmt: skip
-_POWERS = {"in 1e-12": -12, "in 1e-9": -9, "in 1e-6": -6}
+_POWERS = {"in 1e-18": -18, "in 1e-12": -12, "in 1e-9": -9, "in 1e-6": -6}
 Records = np.ndarray[Any, np.dtype[np.void]]
 
 
@@ -92,7 +93,8 @@ def _add(kind: Kind, node: ElementTree.Element, codes: dict[str, str]) -> None:
         if said in text:
             kind.units[name] = power
     if type_ == "Int128":
-        kind.units[name] = text.rpartition("[")[2].rstrip("]")
+        if "[" in text:
+            kind.units[name] = text.rpartition("[")[2].rstrip("]")
         kind.wide.add(name)
         kind.fields += [(f"{name}_lo", "<u8", since), (f"{name}_hi", "<i8", since)]
     else:

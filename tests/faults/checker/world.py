@@ -128,6 +128,7 @@ class World:
     instruments: list[Instrument] = field(default_factory=list)
     slots: dict[tuple[str, str], int] = field(default_factory=dict)
     pairs: dict[str, list[int]] = field(default_factory=dict)
+    indicator_sets: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     fees: dict[Feed, int] = field(default_factory=dict)
     parked: dict[str, dict[int, int]] = field(default_factory=lambda: {p: {} for p in PARKING})
 
@@ -148,7 +149,7 @@ class World:
             return None
         try:
             if subject.kind == "ctl":
-                self._control(event or {"event": ""})
+                self._control(message.subject, event or {"event": ""})
                 return None
             if subject.kind == "instrument":
                 self._define(subject, event or {"event": ""})
@@ -207,7 +208,11 @@ class World:
             self.pairs.setdefault(pair, []).append(slot)
         self.instruments[slot] = made
 
-    def _control(self, event: Mapping[str, Any]) -> None:
+    def _control(self, subject: str, event: Mapping[str, Any]) -> None:
+        if event["event"].startswith("IndicatorSetDefined."):
+            self.indicator_sets[subject] = event
+        elif event["event"].startswith("IndicatorSetRemoved."):
+            self.indicator_sets.pop(subject, None)
         if event["event"].startswith("FeesDefined."):
             feed = event["venue"], event["product"]
             self.fees[feed] = event["taker_ppm"]
@@ -234,7 +239,8 @@ class World:
         if fact.slot < 0:
             return True
         one = self.instruments[fact.slot]
-        if processor == "bars" and fact.kind == "trade" and fact.exponents != one.exponents:
+        exact = processor in ("activity_bars", "bars")
+        if exact and fact.kind == "trade" and fact.exponents != one.exponents:
             parked.setdefault(fact.slot, fact.r)
         if fact.slot not in parked:
             return True

@@ -8,8 +8,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from tidemill.processors.indicator_catalog import INDICATORS
 from tidemill.processors.kernels.indicator import Values, computed
+from tidemill.processors.kernels.indicator_catalog import INDICATORS
 from tidemill.tests.processors.kernels.klines import Columns, walk
 
 Series = list[float]

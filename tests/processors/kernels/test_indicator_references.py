@@ -7,8 +7,8 @@ import numpy as np
 import orjson
 import pytest
 
-from tidemill.processors.indicator_catalog import INDICATORS
 from tidemill.processors.kernels.indicator import Values, computed
+from tidemill.processors.kernels.indicator_catalog import INDICATORS
 from tidemill.tests.processors.kernels.klines import PUBLISHED, hours, published, there
 
 

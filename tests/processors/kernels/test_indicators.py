@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tidemill.processors.indicator_catalog import INDICATORS
 from tidemill.processors.kernels.indicator import (
     BAR_INPUTS,
     OUTPUTS_MAX,
@@ -14,6 +13,7 @@ from tidemill.processors.kernels.indicator import (
     Values,
     computed,
 )
+from tidemill.processors.kernels.indicator_catalog import INDICATORS
 from tidemill.tests.processors.kernels.klines import walk
 
 COUNT = 600

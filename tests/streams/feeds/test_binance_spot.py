@@ -13,7 +13,7 @@ from tidemill.schemas.enums import AggressorSide, RecordFlag
 from tidemill.schemas.kinds.quote import TS_NONE
 from tidemill.streams.feeds.binance_spot import BinanceSpot
 from tidemill.streams.feeds.capture import CaptureFile
-from tidemill.streams.feeds.feed import Instruments, Proof, Said
+from tidemill.streams.feeds.feed import Instruments, Page, Proof, Said
 
 DATA = Path(os.environ.get("TIDEMILL_DATA", "../shared/data"))
 FIXTURES = DATA / "exchange_message_fixtures/nautilus_binance.json"
@@ -364,10 +364,11 @@ def test_ids_of_two_trade_channels_are_never_mixed(first, second):
 
 def test_what_a_whole_answer_lists_is_told_and_what_a_part_lists_is_not():
     body = fixture("exchange_info_response.json")
-    assert decode(rest("/api/v3/exchangeInfo", body)).listed == frozenset({"ETHBTC"})
-    assert decode(rest(VENUE.definitions_path(()), body)).listed == frozenset({"ETHBTC"})
-    assert decode(rest(VENUE.definitions_path(["ETHBTC"]), body)).listed is None
-    assert decode(body).listed is None
+    (path,) = VENUE.listing_paths
+    for asked in ("/api/v3/exchangeInfo", path):
+        assert decode(rest(asked, body)).listed == [Page(path, frozenset({"ETHBTC"}))]
+    assert decode(rest(VENUE.definitions_path(["ETHBTC"]), body)).listed == []
+    assert decode(body).listed == []
 
 
 def test_subscriptions_name_every_channel_in_commands_of_bounded_size():

@@ -13,7 +13,7 @@ import pytest
 from tidemill.schemas.enums import AggressorSide, OrderSide, RecordFlag
 from tidemill.streams.feeds.binance_usdm import BinanceUsdm
 from tidemill.streams.feeds.capture import CaptureFile
-from tidemill.streams.feeds.feed import Instruments, Proof, Said
+from tidemill.streams.feeds.feed import Instruments, Page, Proof, Said
 
 DATA = Path(os.environ.get("TIDEMILL_DATA", "../shared/data"))
 FIXTURES = DATA / "exchange_message_fixtures/nautilus_binance.json"
@@ -118,6 +118,27 @@ def test_an_aggregate_trade_as_the_document_shows_it_is_exact():
     assert (trade["quantity"], trade["flags"]) == (10_000_000_000, RecordFlag.AGGREGATE)
     assert trade["ts_event"] == 1672515782134 * MS
     assert trade["aggressor_side"] == AggressorSide.SELLER, "the buyer is the maker"
+
+
+@pytest.mark.parametrize(
+    ("normal", "flags"), [("100", 0), ("100.0", 0), ("60.5", RecordFlag.RPI), ("0", RecordFlag.RPI)]
+)
+def test_an_aggregate_that_met_orders_for_retail_price_improvement_says_so(normal: str, flags: int):
+    said = decode(AGG_TRADE.replace(b'"nq":"100"', f'"nq":"{normal}"'.encode()))
+    assert said.trades is not None and not said.malformed
+    assert said.trades.records["flags"].tolist() == [RecordFlag.AGGREGATE | flags]
+    body = [{"a": 7, "p": "1", "q": "100", "nq": normal, "f": 1, "l": 2, "T": 1672515782134}]
+    path = "/fapi/v1/aggTrades?symbol=BTCUSDT&fromId=7&limit=1000"
+    said = decode(rest(path, orjson.dumps([body[0] | {"m": True}])))
+    assert said.trades is not None
+    wanted = RecordFlag.AGGREGATE | RecordFlag.FILLED | flags
+    assert said.trades.records["flags"].tolist() == [wanted]
+
+
+def test_a_normal_quantity_that_is_none_is_refused():
+    said = decode(AGG_TRADE.replace(b'"nq":"100"', b'"nq":"much"'), AGG_TRADE)
+    assert len(said.malformed) == 1
+    assert said.trades is not None and len(said.trades.records) == 1
 
 
 def test_single_fills_are_read_where_a_capture_has_them():
@@ -343,14 +364,16 @@ def test_a_status_is_trading_a_pause_or_the_end(theirs, ours):
 
 
 def test_a_whole_answer_lists_our_symbols():
-    said = decode(rest(VENUE.definitions_path(["BTCUSDT-PERP"]), exchange_info()))
-    assert said.listed == frozenset({"BTCUSDT-PERP"})
+    said = decode(rest(VENUE.listing_paths[0], exchange_info()))
+    assert said.listed == [Page(VENUE.listing_paths[0], frozenset({"BTCUSDT-PERP"}))]
 
 
 def test_only_what_is_wanted_is_defined():
     instruments = Instruments(wanted=frozenset({"ETHUSDT-PERP"}))
     said = decode(rest("/fapi/v1/exchangeInfo", exchange_info()), instruments=instruments)
-    assert not instruments.by_symbol and said.listed == frozenset({"BTCUSDT-PERP"})
+    assert not instruments.by_symbol and said.listed == [
+        Page(VENUE.listing_paths[0], frozenset({"BTCUSDT-PERP"}))
+    ]
 
 
 def test_exponents_of_the_definition_are_those_of_the_records():
@@ -469,7 +492,7 @@ def test_polls_stay_within_the_budget_however_many_instruments_there_are():
         ("/fapi/v1/depth?symbol=BTCUSDT", 5),
         ("/fapi/v1/depth?symbol=BTCUSDT&limit=50", 2),
         (VENUE.trades_paths("BTCUSDT-PERP", 7, 10)[0], 20),
-        (VENUE.definitions_path([]), 1),
+        (VENUE.listing_paths[0], 1),
         (VENUE.time_path(), 1),
     ],
 )

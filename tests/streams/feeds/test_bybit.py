@@ -17,7 +17,7 @@ from tidemill.schemas.enums import AggressorSide, OrderSide, RecordFlag
 from tidemill.schemas.events.instrument import InstrumentDefined
 from tidemill.streams.feeds.bybit import CHANNELS, Bybit
 from tidemill.streams.feeds.bybit_messages import identity
-from tidemill.streams.feeds.feed import Instruments, Proof, Said
+from tidemill.streams.feeds.feed import Instruments, Page, Proof, Said
 from tidemill.streams.feeds.registry import venue_of
 
 DATA = Path(os.environ.get("TIDEMILL_DATA", "../shared/data"))
@@ -110,6 +110,14 @@ def test_a_block_trade_is_marked_and_a_seller_who_takes_is_the_aggressor():
     assert said.trades.records[0]["aggressor_side"] == AggressorSide.SELLER
 
 
+def test_what_met_an_order_for_retail_price_improvement_says_so():
+    retail = TRADE["data"][0] | {"RPI": True}  # type: ignore[index]
+    said = decode(TRADE | {"data": [retail, retail | {"BT": True}]})
+    assert said.trades is not None
+    both = RecordFlag.RPI | RecordFlag.BLOCK
+    assert said.trades.records["flags"].tolist() == [RecordFlag.RPI, both]
+
+
 def test_spot_trades_are_told_apart_by_their_numbers():
     trade = TRADE["data"][0] | {"i": "2290000000036455162"}  # type: ignore[index]
     said = decode(TRADE | {"data": [trade]}, venue=SPOT)
@@ -136,7 +144,7 @@ def test_recent_trades_come_in_order_and_are_marked_as_filled():
     older = body["result"]["list"][0]
     newer = older | {
         "execId": "b905d5c3-1ed0-4f37-83e4-9c73a2fe2f01", "time": "1709891679001", "seq": "77",
-        "isBlockTrade": True,
+        "isBlockTrade": True, "isRPITrade": True,
     }  # fmt: skip
     body["result"]["list"] = [newer, older]
     said = decode(rest("/v5/market/recent-trade?category=linear&symbol=BTCUSDT", body))
@@ -144,7 +152,8 @@ def test_recent_trades_come_in_order_and_are_marked_as_filled():
     assert said.trades.records["ts_event"].tolist() == [1709891679000 * MS, 1709891679001 * MS]
     assert said.trades.records["trade_id"].tolist() == [0, 77]
     flags = said.trades.records["flags"].tolist()
-    assert flags == [RecordFlag.FILLED, RecordFlag.FILLED | RecordFlag.BLOCK]
+    own = RecordFlag.BLOCK | RecordFlag.RPI
+    assert flags == [RecordFlag.FILLED, RecordFlag.FILLED | own]
 
 
 # books and quotes
@@ -272,9 +281,10 @@ def test_bars_of_the_past_come_in_order_without_the_one_that_is_growing():
 def test_spot_instruments_are_defined_by_their_steps():
     said_by = fixture("http_get_instruments_spot.json")
     instruments = Instruments()
-    path = "/v5/market/instruments-info?category=spot"
+    (path,) = SPOT.listing_paths
     said = decode(rest(path, said_by), venue=SPOT, instruments=instruments)
-    assert said.listed == {"BTCUSDT-SPOT", "ETHUSDT-SPOT"} and not said.malformed
+    assert said.listed == [Page(path, frozenset({"BTCUSDT-SPOT", "ETHUSDT-SPOT"}))]
+    assert not said.malformed
     definition = instruments.by_symbol["BTCUSDT-SPOT"].definition
     assert (definition.raw, definition.pair, definition.kind) == ("BTCUSDT", "BTC/USDT", "SPOT")
     assert (definition.tick_size, definition.lot_size) == ("0.1", "0.0001")
@@ -318,12 +328,25 @@ def test_an_inverse_contract_is_refused_and_spares_the_others():
     assert set(instruments.by_symbol) == {"BTCUSDT-LINEAR", "ETHUSDT-LINEAR"}
 
 
-def test_one_page_of_several_or_one_instrument_is_no_full_list():
+def test_a_page_names_the_one_after_it_as_the_venue_wrote_its_cursor():
+    body = fixture("http_get_instruments_linear.json")
+    path, symbols = LINEAR.listing_paths[1], frozenset({"BTCUSDT-LINEAR", "ETHUSDT-LINEAR"})
+    body["result"]["nextPageCursor"] = "first%3DBTCUSDT%26last%3DETHUSDT"
+    (page,) = decode(rest(path, body)).listed
+    assert page == (path, symbols, f"{path}&cursor=first%3DBTCUSDT%26last%3DETHUSDT")
+    body["result"]["nextPageCursor"] = "last=X&more"
+    (page,) = decode(rest(page.following, body)).listed
+    assert page.following == f"{path}&cursor=last%3DX%26more"
+    body["result"]["nextPageCursor"] = ""
+    assert decode(rest(page.following, body)).listed == [Page(page.following, symbols)]
+
+
+def test_some_instruments_or_an_answer_to_no_known_question_are_no_page():
     body = fixture("http_get_instruments_linear.json")
     path = "/v5/market/instruments-info?category=linear"
-    assert decode(rest(f"{path}&symbol=BTCUSDT", body)).listed is None
-    body["result"]["nextPageCursor"] = "first%3DBTCUSDT"
-    assert decode(rest(f"{path}&limit=1000", body)).listed is None
+    assert decode(rest(f"{path}&symbol=BTCUSDT", body)).listed == []
+    assert decode(rest(f"{path}&baseCoin=BTC", body)).listed == []
+    assert decode(body).listed == []
 
 
 @pytest.mark.parametrize(
@@ -422,7 +445,7 @@ def test_every_message_of_the_real_capture_is_understood():
     instruments = Instruments()
     said = LINEAR.decode(received, raws, instruments)
     assert not said.malformed and not said.refused
-    assert len(instruments.by_index) == 800 and said.listed is not None and len(said.listed) == 800
+    assert len(instruments.by_index) == 800 and [len(page.symbols) for page in said.listed] == [800]
     assert said.trades is not None and len(said.trades.records) == 327
     assert said.identities is not None and len(set(said.identities.tolist())) == 327
     assert said.books is not None and len(said.books.owners) == 1598

@@ -89,7 +89,9 @@ def test_markets_become_definitions_and_contracts_know_their_worth():
     body = orjson.dumps({"markets": [MARKET, swap, fine, wrong]})
     said = decode(rest_message("/markets", body), instruments=instruments)
     assert len(said.malformed) == 1
-    assert said.listed == {"BTC-USDT", "BTC-USD-BTC", "PEPE-USDT", "X-USDT"}
+    assert [page.symbols for page in said.listed] == [
+        {"BTC-USDT", "BTC-USD-BTC", "PEPE-USDT", "X-USDT"}
+    ]
     spot = instruments.by_symbol["BTC-USDT"].definition
     assert (spot.raw, spot.kind, spot.product) == ("BTC/USDT", "SPOT", "CCXT")
     assert (spot.price_exponent, spot.quantity_exponent) == (-8, -8)

@@ -207,3 +207,113 @@ def test_any_split_of_the_input_gives_the_same_steps(case):
     events = [s for s in said(at_once) if not isinstance(s, Held)]
     assert events == [s for s in said(one_by_one) if not isinstance(s, Held)]
     assert whole.last == single.last and whole.missing() == single.missing()
+
+
+# trades that stand for a range of ids
+
+
+def ranges(*pairs: tuple[int, int]) -> tuple[Any, Any]:
+    """Trades of ids `first` to `last`, and their first ids; `quantity` tells how many ids."""
+    records = trades(*(last for _, last in pairs))
+    records["quantity"] = [last - first + 1 for first, last in pairs]
+    return records, np.array([first for first, _ in pairs], np.int64)
+
+
+def take(sequence: TradeSequence, *pairs: tuple[int, int], now: int = 0) -> list[Step]:
+    records, firsts = ranges(*pairs)
+    return sequence.take(records, now, firsts)
+
+
+def covered(steps: list[Step]) -> list[tuple[int, int]]:
+    """First and last ids of what was appended."""
+    rows = [row for step in steps if isinstance(step, np.ndarray) for row in step]
+    return [(int(r["trade_id"]) - int(r["quantity"]) + 1, int(r["trade_id"])) for r in rows]
+
+
+def test_ranges_that_follow_each_other_are_no_holes():
+    sequence = TradeSequence(7, 7000)
+    records, firsts = ranges((8, 10), (11, 11), (12, 15))
+    assert sequence.take(records, 0, firsts)[0] is records and sequence.last == 15
+    assert take(sequence, (16, 17)) and not sequence.holes
+
+
+def test_before_a_range_only_what_is_before_its_first_id_is_missing():
+    sequence = TradeSequence(7, 7000)
+    assert said(take(sequence, (10, 14))) == [Held(True), Detected(8, 9)]
+    steps = take(sequence, (8, 9))
+    assert covered(steps) == [(8, 9), (10, 14)]
+    assert said(steps) == [Filled(8, 9), Held(False)]
+
+
+def test_a_range_of_which_a_part_came_vanishes_and_the_rest_of_it_is_fetched():
+    sequence = TradeSequence(7, 7000)
+    assert take(sequence, (8, 9)) and said(take(sequence, (9, 12))) == [
+        Held(True),
+        Detected(10, 12),
+    ]
+    assert sequence.duplicates == 1 and sequence.missing() == [(10, 12)]
+    assert ids(sequence.take(filled(trades(10, 11, 12)), 0)) == [10, 11, 12]
+    assert take(sequence, (8, 12)) == [] and sequence.duplicates == 2
+
+
+def test_a_range_and_the_single_trades_of_it_are_never_both_appended():
+    sequence = TradeSequence(7, 7000)
+    take(sequence, (14, 16))
+    take(sequence, (9, 11))
+    assert sequence.missing() == [(8, 8), (12, 13)]
+    assert covered(take(sequence, *((i, i) for i in range(8, 17)))) == [
+        (8, 8), (9, 11), (12, 12), (13, 13), (14, 16),
+    ]  # fmt: skip
+    assert not sequence.holes and sequence.duplicates == 6
+
+
+@st.composite
+def rearranged(draw: Any) -> tuple[int, list[tuple[int, int]], random.Random]:
+    """Ranges of contiguous ids, some dropped, doubled, swapped, or told otherwise cut again."""
+    rng = random.Random(draw(st.integers(0, 1 << 30)))
+    count = draw(st.integers(1, 80))
+
+    def cut() -> list[tuple[int, int]]:
+        at, pairs = 1, list[tuple[int, int]]()
+        while at <= count:
+            end = min(count, at + rng.choice((0, 0, 0, 1, 3)))
+            pairs.append((at, end))
+            at = end + 1
+        return pairs
+
+    stream = [p for p in cut() for _ in range(rng.choice((0, 1, 1, 1, 1, 2)))]
+    stream += [pair for pair in cut() if rng.random() < 0.1]
+    for _ in range(rng.randrange(8)):
+        if len(stream) > 1:
+            at = rng.randrange(len(stream) - 1)
+            stream[at], stream[at + 1] = stream[at + 1], stream[at]
+    return count, stream, rng
+
+
+@settings(max_examples=400, deadline=None)
+@given(rearranged())
+def test_however_ranges_are_dropped_or_overlap_every_id_is_appended_or_declared_once(case):
+    _, stream, rng = case
+    sequence = TradeSequence(0, 0)
+    steps: list[Step] = []
+    now = 0
+    while stream:
+        size = rng.randint(1, 6)
+        some, stream = stream[:size], stream[size:]
+        steps += take(sequence, *some, now=now)
+        now += HOLD_NS_MAX // 4
+        if rng.random() < 0.5:
+            missing = [i for first, last in sequence.missing() for i in range(first, last + 1)]
+            if wanted := [i for i in missing if rng.random() < 0.7]:
+                steps += take(sequence, *((i, i) for i in wanted), now=now)
+        steps += sequence.expire(now)
+    steps += sequence.give_up("the end")
+    singles: list[Step] = []
+    for step in steps:
+        if isinstance(step, np.ndarray):
+            whole = [i for first, last in covered([step]) for i in range(first, last + 1)]
+            singles.append(trades(*whole))
+        else:
+            singles.append(step)
+    account(singles, 1)
+    assert not sequence.holes and not sequence._ranges

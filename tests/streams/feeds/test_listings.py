@@ -1,4 +1,4 @@
-"""A listing and a delisting while a feed runs, at every venue that the exchange simulates."""
+"""A listing, a halt and a delisting while a feed runs, at every venue that is simulated."""
 
 import asyncio
 import time
@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from tidemill.deploy.exchange.bybit import Bybit
 from tidemill.deploy.exchange.exchange import Exchange, Opening
 from tidemill.deploy.exchange.market import Status, warm_up
 from tidemill.deploy.exchange.server import listen
@@ -30,6 +31,8 @@ NAMES = {
     ("BYBIT", "SPOT"): "{}USDT-SPOT",
     ("BYBIT", "LINEAR"): "{}USDT-LINEAR",
 }
+SAY_NO_HALT = {("BYBIT", "SPOT")}
+"""What does not trade is not on Bybit's list of spot at all."""
 EARLY, LATE, GONE = "BTC", "SOL", "ETH"
 
 
@@ -59,6 +62,9 @@ async def serving(venue: str, product: str) -> AsyncIterator[tuple[Exchange, End
     warm_up()
     opening = Opening(seed=3, rate=60.0)
     exchange = exchange_of(venue, [product], names, lambda: time.time_ns() // 1_000, opening)
+    for protocol in exchange.protocols:
+        if isinstance(protocol, Bybit):
+            protocol.requests.page_max = 1
     async with await listen(exchange, "127.0.0.1", 0) as server:
         address = f"127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}"
         running = asyncio.create_task(exchange.run())
@@ -76,7 +82,7 @@ async def until(condition: Callable[[], bool], timeout_s: float = 20) -> None:
 
 
 @pytest.mark.parametrize(("venue", "product"), NAMES)
-async def test_what_is_listed_later_joins_and_what_is_delisted_is_said(
+async def test_what_is_listed_later_joins_and_what_is_halted_or_delisted_is_said(
     monkeypatch, venue: str, product: str
 ):
     monkeypatch.setattr(asking, "LISTING_S", 0.5)
@@ -93,6 +99,13 @@ async def test_what_is_listed_later_joins_and_what_is_delisted_is_said(
             exchange.open(product, f"{LATE}USDT")
             await until(lambda: {"trade", "book"} <= kept.kinds(late))
             assert kept.statuses(late) == ["TRADING"]
+            if (venue, product) not in SAY_NO_HALT:
+                exchange.change(product, f"{GONE}USDT", Status.HALTED)
+                await until(lambda: kept.statuses(gone) == ["TRADING", "HALTED"])
+                asked = feed.asking.rounds
+                await until(lambda: feed.asking.rounds > asked + 1)
+                assert kept.statuses(gone) == ["TRADING", "HALTED"]
+                assert feed.lines.symbols == {early, late, gone}
             exchange.change(product, f"{GONE}USDT", Status.DELISTED)
             await until(lambda: kept.statuses(gone)[-1:] == ["DELISTED"])
             await until(lambda: feed.lines.symbols == {early, late})

@@ -9,9 +9,12 @@ import orjson
 import pytest
 
 from tidemill.schemas.enums import AggressorSide, OrderSide, RecordFlag
+from tidemill.schemas.events.feed import TradeGapDetected
 from tidemill.schemas.exact import to_int
 from tidemill.streams.feeds.capture import rest_message
-from tidemill.streams.feeds.feed import NO_CHECKSUM, UNCHAINED, Instruments, Said
+from tidemill.streams.feeds.feed import NO_CHECKSUM, UNCHAINED, Instruments, Page, Said
+from tidemill.streams.feeds.intake import Intake
+from tidemill.streams.feeds.items import Fact
 from tidemill.streams.feeds.okx import Okx
 from tidemill.streams.feeds.okx_instruments import product_of
 
@@ -90,6 +93,34 @@ def test_every_trade_of_a_run_with_an_aggregate_has_its_first_id():
     assert said.trades.records["trade_id"].tolist() == [120, 123, 124, 125]
     assert said.firsts.tolist() == [120, 121, 124, 125]
     assert said.trades.records["flags"].tolist() == [0, RecordFlag.AGGREGATE, 0, 0]
+
+
+def test_aggregates_that_follow_each_other_are_no_holes_and_what_they_leave_out_is_one():
+    intake = Intake(SPOT, Instruments(infer=SPOT.infer))
+    items = intake.take(
+        [NOW] * 3,
+        [
+            orjson.dumps(push("trades", [trade(120), trade(123, count="3")])),
+            orjson.dumps(push("trades", [trade(125, count="2")])),
+            orjson.dumps(push("trades", [trade(130, count="3")])),
+        ],
+    )
+    events = [item.event for item in items if isinstance(item, Fact)]
+    (gap,) = [event for event in events if isinstance(event, TradeGapDetected)]
+    assert (gap.first_id, gap.last_id) == (126, 127)
+    batches = [i for i in items if not isinstance(i, Fact) and i.kind.name == "trade"]
+    appended = [int(i) for batch in batches for i in batch.records["trade_id"]]
+    assert appended == [120, 123, 125] and intake.missing() == [("BTC-USDT", 126, 127)]
+
+
+def test_what_met_an_order_for_retail_price_improvement_says_so():
+    said = decode(
+        push("trades-all", [trade(1, source="1"), trade(2, source="0"), trade(3)]),
+        push("trades", [trade(6, count="3", source="1")]),
+    )
+    assert said.trades is not None
+    both = RecordFlag.RPI | RecordFlag.AGGREGATE
+    assert said.trades.records["flags"].tolist() == [RecordFlag.RPI, 0, 0, both]
 
 
 def test_an_aggregate_of_nothing_is_refused():
@@ -349,7 +380,9 @@ def test_the_published_spot_instruments_are_defined():
     path = "/api/v5/public/instruments?instType=SPOT"
     answer = fixture("http_get_instruments_spot.json")
     said = decode(rest_message(path, orjson.dumps(answer)), instruments=instruments)
-    assert not said.malformed and said.listed == frozenset(e["instId"] for e in answer["data"])
+    assert not said.malformed and said.listed == [
+        Page(SPOT.listing_paths[0], frozenset(e["instId"] for e in answer["data"]))
+    ]
     definition = instruments.by_symbol["BTC-USD"].definition
     assert (definition.base, definition.quote, definition.kind) == ("BTC", "USD", "SPOT")
     assert (definition.tick_size, definition.lot_size) == ("0.1", "0.00000001")
@@ -409,7 +442,7 @@ def test_another_products_list_says_nothing_of_ours():
     answer = orjson.dumps(fixture("http_get_instruments_spot.json"))
     instruments = Instruments()
     said = decode(rest_message(path, answer), venue=SWAP, instruments=instruments)
-    assert said.listed is None and not instruments.by_symbol and not said.malformed
+    assert said.listed == [] and not instruments.by_symbol and not said.malformed
 
 
 @pytest.mark.parametrize(

@@ -183,6 +183,41 @@ async def test_every_kind_of_connection_carries_its_own_channels_and_keeps_alive
         assert len(kept.events(FeedConnected)) == 1
 
 
+class FewCommands(TwoSockets):
+    """A venue that sends a snapshot on subscribing, and allows five commands an hour."""
+
+    limits = TwoSockets.limits._replace(commands_an_hour=5)
+
+    def resubscriptions(
+        self, socket: Socket, symbols: Sequence[str], first_id: int = 1
+    ) -> list[Command]:
+        names = [f"{symbol.lower()}@trade" for symbol in symbols]
+        methods = ("UNSUBSCRIBE", "SUBSCRIBE")
+        return [
+            Command(orjson.dumps({"method": method, "params": names, "id": first_id + i}))
+            for i, method in enumerate(methods)
+        ]
+
+
+async def test_what_an_hours_commands_do_not_allow_is_not_begun_and_another_connection_does_it(
+    monkeypatch,
+):
+    monkeypatch.setattr(websocket, "OVERLAP_S", 0.1)
+    async with script("BTCUSDT") as venue, feeding(venue, file=FewCommands()) as (feed, kept):
+        (session,) = venue.of("trades")
+        (line,) = [line for line in feed.lines.all if line.plan.socket.name == "trades"]
+        assert feed.lines.commands_left == 4
+        assert await asyncio.to_thread(lambda: feed.lines.commands_left) == 4  # as metrics do
+        assert [await line.resubscribe("BTCUSDT") for _ in range(3)] == [True, True, False]
+        assert line.commands_left == 0
+        sent = [orjson.loads(raw)["method"] for raw in session.said if raw != b"ping"]
+        assert sent == ["SUBSCRIBE"] + 2 * ["UNSUBSCRIBE", "SUBSCRIBE"]
+        await until(lambda: session not in venue.sessions)
+        assert line.commands_left == 4 and await line.resubscribe("BTCUSDT")
+        await until(lambda: venue.of("trades")[0].said.count(b"ping") >= 2)
+        assert not kept.events(FeedDisconnected) and len(venue.of("quotes")) == 1
+
+
 async def test_one_kind_that_goes_disconnects_the_feed_until_it_is_back():
     async with script("BTCUSDT") as venue, feeding(venue) as (_, kept):
         await venue.of("quotes")[0].socket.close(1001, "maintenance")

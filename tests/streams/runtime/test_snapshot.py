@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tidemill.schemas.errors import Unavailable
+from tidemill.schemas.events.indicators import IndicatorSetRemoved
 from tidemill.schemas.events.instrument import InstrumentDefined
 from tidemill.schemas.identifiers import ALL
 from tidemill.streams.runtime.engine import Held, Section
@@ -23,7 +24,8 @@ def section(partition: int, count: int) -> Section:
     event = InstrumentDefined(venue="V", symbol="AB", product="SPOT", base="A", quote="B")
     feeds = rows if partition == ALL else rows[:0]
     parts = {"count": Held(rows, {0: 3}, [3, 9]), "beat": Held(feeds, {}, [])}
-    return Section(partition, [event], [("V", "SPOT")], parts, {("V", "SPOT"): (1_000, -50)})
+    told = {"ctl.indicators.a": IndicatorSetRemoved(name="a")}
+    return Section(partition, [event], [("V", "SPOT")], parts, {("V", "SPOT"): (1_000, -50)}, told)
 
 
 def write(snapshots: Snapshots, r: int, *partitions: int) -> Path:
@@ -39,6 +41,7 @@ def test_a_snapshot_gives_back_what_was_written(tmp_path: Path) -> None:
     for found, wanted in zip(loaded.sections, [section(3, 103), section(ALL, 164)], strict=True):
         assert (found.partition, found.definitions) == (wanted.partition, wanted.definitions)
         assert (found.feeds, found.fees) == (wanted.feeds, wanted.fees)
+        assert found.settings == wanted.settings
         for name, held in wanted.parts.items():
             assert found.parts[name].rows.tobytes() == held.rows.tobytes()
             assert found.parts[name][1:] == held[1:]

@@ -1,0 +1,1 @@
+"""Backtests as people run them: data from files and archives, searches, checks, reports."""

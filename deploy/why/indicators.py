@@ -1,0 +1,56 @@
+"""Why an indicator is as it is: the sets that ask for it, and what every bar before came of."""
+
+from tidemill.deploy.why.deriving import Record
+from tidemill.deploy.why.reading import (
+    Context,
+    Explained,
+    Gathered,
+    check,
+    events_shown,
+    facts,
+    said,
+    upto,
+    used,
+)
+from tidemill.processors.kernels.indicator_state import SPECS, plan
+from tidemill.schemas.events.indicators import IndicatorSetDefined, IndicatorSetRemoved
+from tidemill.schemas.identifiers import ALL, partition_token
+
+
+async def explain(context: Context, record: Record) -> Explained:
+    """Return the sets, and the instrument's trades, statuses and events up to the cause.
+
+    Every bar since it began counts, so everything that made a bar does. The check is that a set in
+    force asks for it; the value itself was derived from LOG again before this is called.
+    """
+    row, name = record.raw, record.name
+    product = context.found.defined[name.venue, name.symbol][1].product
+    of_feed = f"{name.venue}.{product}.{partition_token(ALL)}"
+    subjects = {
+        kind: [context.subject(kind, name.venue, name.symbol), f"md.{kind}.{of_feed}"]
+        for kind in ("trade", "status", "event")
+    }
+    trades, clock = Gathered("trades, which its bars came of"), Gathered("when bars could close")
+    async for message, frame in facts(context, subjects["trade"] + subjects["status"]):
+        if frame is not None:
+            keep = upto(message, frame, context.cause)
+            gathered = trades if frame.kind.name == "trade" else clock
+            gathered.used.append(used(message, frame, keep))
+    sets = [
+        (r, event)
+        for r, event in await said(context, ["ctl.indicators.*"])
+        if isinstance(event, IndicatorSetDefined | IndicatorSetRemoved)
+    ]
+    inputs = [events_shown("sets of indicators", sets, context), trades.shown(context)]
+    inputs.append(clock.shown(context))
+    if heard := await said(context, subjects["event"]):
+        inputs.append(events_shown("what was said of its feed and trades", heard, context))
+    newest = {event.name: event for _, event in sets}
+    in_force = tuple(
+        one for _, one in sorted(newest.items()) if isinstance(one, IndicatorSetDefined)
+    )
+    asks = any(
+        (one.name, SPECS[one.spec]) == (row["indicator"], name.spec)
+        for one in plan(in_force, name.symbol, name.venue).wanted
+    )
+    return Explained(inputs, [check("a set asks for it", True, asks)])

@@ -1,0 +1,1 @@
+"""Strategies, and the account they trade in when simulated: exact money, orders, fills."""
