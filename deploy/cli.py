@@ -413,27 +413,30 @@ def indicators(
     json: Json = False,
 ) -> None:
     """Append the fact of a set of indicators that runs from here on; or list the sets."""
-    from tidemill.deploy.commands import indicators as command
+    from tidemill.deploy.commands import sets
     from tidemill.deploy.commands.output import run
-    from tidemill.schemas.errors import Unreadable
-    from tidemill.schemas.events.indicators import IndicatorSetDefined, IndicatorSetRemoved
 
-    if name and bool(asked) == remove:
-        raise typer.BadParameter("name the indicators of the set, or --remove it")
-    set_of: dict[str, object] = {
-        "instruments": on.split(","),
-        "bars": bars.split(","),
-        "indicators": asked,
-    }
-    event: IndicatorSetDefined | IndicatorSetRemoved | None = None
-    try:
-        if remove:
-            event = IndicatorSetRemoved.read({"name": name})
-        elif name:
-            event = IndicatorSetDefined.read({"name": name, **set_of})
-    except Unreadable as error:
-        raise typer.BadParameter(str(error)) from error
-    run(command.indicators(event, data_dir, json))
+    fields = {"instruments": on.split(","), "bars": bars.split(","), "indicators": asked}
+    run(sets.change(sets.INDICATORS, name, fields if asked else None, remove, data_dir, json))
+
+
+@app.command()
+def activity_bars(
+    name: Annotated[str, typer.Argument(help="Name of the set; without one, list all.")] = "",
+    asked: Annotated[
+        list[str] | None, typer.Argument(help="As 1000-TICK 0.5-RENKO VALUE_RUNS.")
+    ] = None,
+    on: Annotated[str, typer.Option(help="BTCUSDT.BINANCE, *.BINANCE or *, with commas.")] = "*",
+    remove: Annotated[bool, typer.Option("--remove", help="End the set.")] = False,
+    data_dir: DataDir = DATA_DIR,
+    json: Json = False,
+) -> None:
+    """Append the fact of bars by what was traded, made from here on; or list the sets."""
+    from tidemill.deploy.commands import sets
+    from tidemill.deploy.commands.output import run
+
+    fields = {"instruments": on.split(","), "bars": asked}
+    run(sets.change(sets.ACTIVITY_BARS, name, fields if asked else None, remove, data_dir, json))
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

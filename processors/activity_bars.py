@@ -1,6 +1,7 @@
 """Trades to bars that close by what was traded: trades, volume, value, price, imbalance, runs.
 
-Eleven a instrument, at once, by NautilusTrader's names (RANGE is ours):
+Which ones, of which instruments, with which steps is what LOG says (ActivityBarsDefined), from its
+own position on; where it says nothing there are none. By NautilusTrader's names (RANGE is ours):
 
     TICK, VOLUME, VALUE              so many trades, so much quantity, so much price x quantity
     TICK_, VOLUME_, VALUE_IMBALANCE  |bought - sold| of the same reaches what was to be expected
@@ -24,17 +25,18 @@ first price, rounded so; imbalance and runs are first expected to have 1,000 tra
 
 Flags: GAP, a declared or suspected gap touches the time from its first to its last trade (closed
 bars are revised to say so, the newest 8 of each), or sums had to begin anew (after 2^125); PARTIAL,
-the first bar, which begins where the feed began, and a bar in which the feed was away and ids do
-not prove that nothing was missed.
+the first bar, which begins where the feed or the set began, and a bar in which the feed was away
+and ids do not prove that nothing was missed.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from tidemill.processors.kernels import activity_bars as kernel
+from tidemill.processors.kernels.activity_plan import Plans, plans, switch
 from tidemill.processors.kernels.activity_state import (
+    BARS,
     GAP_TOO_OLD,
     REFUSALS,
     REFUSED,
@@ -64,13 +66,17 @@ def step(state: Records, run: Run) -> list[Emit]:
 
     `state` (S,) STATE, changed in place. Emits kind `activity_bar` and, rarely, `dead_letter`.
     """
-    return fold(state, run, np.zeros((len(run.instruments), len(SPECS)), INT128))
+    return fold(state, run, plans(run.settings)) if run.settings else []
 
 
-def fold(state: Records, run: Run, steps: Records) -> list[Emit]:
-    """As `step`, with the steps (S, 11) that are given: see `activity_bars.fold_trades`."""
+def fold(state: Records, run: Run, of: Plans) -> list[Emit]:
+    """As `step`, with the bars that `of` says."""
+    # Where LOG asks for no such bars, none of these kernels is compiled or loaded.
+    from tidemill.processors.kernels import activity_bars as kernel
+
     match run.kind:
         case "trade":
+            steps = _arranged(state, run, np.unique(run.frames["slot"]).tolist(), of)
             out, count, refused, refusals = kernel.fold_trades(
                 state, _stages(), run.frames, run.records, run.instruments, steps
             )
@@ -79,13 +85,30 @@ def fold(state: Records, run: Run, steps: Records) -> list[Emit]:
             kernel.hear_statuses(state, run.frames, run.records, run.instruments)
             return []
         case "event":
-            return [emit for index in range(len(run.frames)) for emit in _event(state, run, index)]
+            return [
+                emit for index in range(len(run.frames)) for emit in _event(state, run, index, of)
+            ]
     raise ValueError(f"activity_bars does not read {run.kind}")
 
 
 def check(run: Run) -> np.ndarray[Any, np.dtype[np.bool_]]:
     """Frames (F,) of trades whose exponents are not their instrument's: steps are in those."""
-    return run.inexact_trades()
+    bad = run.inexact_trades()
+    for index in np.flatnonzero(bad).tolist():
+        instrument = run.instruments[run.frames["slot"][index]]
+        bad[index] = plans(run.settings).of(instrument).on != 0
+    return bad
+
+
+def _arranged(state: Records, run: Run, slots: Sequence[int], of: Plans) -> Records:
+    """Make rows have the bars that LOG asks for; return the steps (S, BARS) of these slots."""
+    steps = np.zeros((len(run.instruments), BARS), INT128)
+    for slot in slots:
+        found = of.of(run.instruments[slot])
+        steps[slot] = found.steps
+        if state["on"][slot] != found.on:
+            switch(state[slot], found.on)
+    return steps
 
 
 def _stages() -> Records:
@@ -122,15 +145,20 @@ def _dead_letter(refusal: np.void) -> Derived:
     )
 
 
-def _event(state: Records, run: Run, index: int) -> Iterator[Emit]:
+def _event(state: Records, run: Run, index: int, of: Plans) -> Iterator[Emit]:
     """Step one event of an instrument or of a feed; those that say nothing of bars are passed."""
+    from tidemill.processors.kernels import activity_bars as kernel
+
     event, frame = run.events[index], run.frames[index]
+    concerned = run.slots(index)
+    _arranged(state, run, concerned, of)
+    slots = [slot for slot in concerned if state["on"][slot]]
     match event:
         case FeedConnected() | FeedDisconnected():
-            for slot in run.slots(index):
+            for slot in slots:
                 kernel.mark_lapse(state, slot, isinstance(event, FeedConnected))
         case TradeGapDeclared() | TradeGapSuspected() | RecordsGivenUp():
-            for slot in run.slots(index):
+            for slot in slots:
                 times = event.ts_from, event.ts_to
                 where = np.uint64(frame["r"]), np.uint32(frame["i"]), np.int32(slot)
                 out, count, lost = kernel.declare_gap(state, _stages(), kernel.Gap(*where, *times))
@@ -148,6 +176,7 @@ ACTIVITY_BARS = Processor(
     state=STATE,
     step=step,
     specs=SPECS,
+    settings=("activity_bars",),
     poison="park",
     check=check,
 )

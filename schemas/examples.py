@@ -23,6 +23,7 @@ from tidemill.schemas.enums import (
     Signal,
     SpreadQuality,
 )
+from tidemill.schemas.events.activity_bars import ActivityBarsDefined, ActivityBarsRemoved
 from tidemill.schemas.events.archive import RangeSealed, TrimAnnounced
 from tidemill.schemas.events.control import CodeDeployed, DeadLetterSkipped
 from tidemill.schemas.events.dead_letter import DeadLetter
@@ -308,6 +309,11 @@ EVENTS: dict[str, Event] = {
             file_sha256="a0" * 32, chain="b1" * 32, previous="c2" * 32,
         ),
         TrimAnnounced(sequence=SEQUENCE, log="5f" * 16, r1=4_711),
+        ActivityBarsDefined(
+            sequence=SEQUENCE, name="dense", instruments=("BTCUSDT.BINANCE", "*.OKX"),
+            bars=("1000-TICK", "0.5-RENKO", "VALUE_RUNS"),
+        ),
+        ActivityBarsRemoved(sequence=SEQUENCE, name="dense"),
         IndicatorSetDefined(
             sequence=SEQUENCE, name="trend", instruments=("BTCUSDT.BINANCE", "*.OKX"),
             bars=("1m", "1h"), indicators=("sma(200)", "macd(12,26,9)", "obv"),

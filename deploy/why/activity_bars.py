@@ -55,6 +55,8 @@ async def explain(context: Context, record: Record) -> Explained:
     ]
     if heard:
         inputs.append(events_shown("what was said of its feed and trades", heard, context))
+    sets = await said(context, ["ctl.activity_bars.*"])
+    inputs.append(events_shown("sets of activity bars", sets, context))
     return Explained(inputs, _checks(bar, trades))
 
 

@@ -13,6 +13,7 @@ from tidemill.deploy.why.reading import (
     used,
 )
 from tidemill.processors.kernels.indicator_state import SPECS, plan
+from tidemill.schemas.bar_type import ACTIVITY_SPECS
 from tidemill.schemas.events.indicators import IndicatorSetDefined, IndicatorSetRemoved
 from tidemill.schemas.identifiers import ALL, partition_token
 
@@ -45,6 +46,9 @@ async def explain(context: Context, record: Record) -> Explained:
     inputs.append(clock.shown(context))
     if heard := await said(context, subjects["event"]):
         inputs.append(events_shown("what was said of its feed and trades", heard, context))
+    if name.spec in ACTIVITY_SPECS:
+        asked = await said(context, ["ctl.activity_bars.*"])
+        inputs.append(events_shown("sets of activity bars", asked, context))
     newest = {event.name: event for _, event in sets}
     in_force = tuple(
         one for _, one in sorted(newest.items()) if isinstance(one, IndicatorSetDefined)

@@ -114,6 +114,8 @@ def fold_trades(
     for f in range(len(frames)):
         frame = frames[f]
         row = rows[frame.slot]
+        if row.on == 0:
+            continue
         index, end = frame.start, frame.start + frame.count
         stage.at_r = frame.r
         stage.slot = frame.slot
@@ -151,7 +153,8 @@ def hear_statuses(
     statuses: NDArray[np.void],
     instruments: NDArray[np.void],
 ) -> None:
-    """Note who holds: the frame's slot, or, where that is -1, every slot of its feed."""
+    """Note who holds: the frame's slot, or, where that is -1, every slot of its feed; of those
+    that have bars."""
     for f in range(len(frames)):
         frame = frames[f]
         hold = statuses[frame.start + frame.count - 1].hold
@@ -161,6 +164,8 @@ def hear_statuses(
         for slot in range(first, end):
             if frame.slot >= 0 or instruments[slot].feed == frame.feed:
                 row = rows[slot]
+                if row.on == 0:
+                    continue
                 row.hold = row.hold | bit if hold else row.hold & ~bit
 
 

@@ -43,6 +43,9 @@ TOTAL_HIGH_MAX = 1 << 61
 """High word of the largest sum, 2^125: beyond it all bars close and sums begin anew, so that none,
 nor the difference of two, ever leaves 128 bits."""
 
+NEVER = np.int64(1) << 62
+"""What no number of trades, no price and no high word of a total reaches."""
+
 # Bits of `hold` and `link`, as bars have them.
 HOLD_INSTRUMENT, HOLD_FEED = 1, 2
 UP, LAPSED = 1, 2
@@ -83,7 +86,7 @@ EXPECTED = np.dtype(
 
 OPEN = np.dtype(
     [
-        ("open", "u1"),  # 1 from its first trade on; 0: the next trade begins it
+        ("open", "u1"),  # 1 from its first trade on; 0: the next trade begins it, where it is on
         ("flags", "<u2"),
         ("sequence", "<u8"),
         ("ts_open", "<i8"),
@@ -130,6 +133,7 @@ STATE = np.dtype(
         ("max_ts", "<i8"),  # latest event time of a trade, ns
         ("gap_to", "<i8"),  # up to when trades are known to be missing, for bars that open later
         ("last_price", "<i8"),
+        ("on", "<u2"),  # bit k is set where there are bars of aggregation k
         ("seen", "u1"),  # 1 after the first trade
         ("up", "u1"),  # 1 if the last trade counted as bought
         ("hold", "u1"),

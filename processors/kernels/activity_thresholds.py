@@ -25,6 +25,7 @@ from numba import njit
 from tidemill.processors.kernels.activity_state import (
     IMBALANCE,
     MEASURED,
+    NEVER,
     NOTIONAL,
     PLAIN,
     QUANTITY,
@@ -38,8 +39,6 @@ from tidemill.processors.kernels.activity_state import (
 )
 from tidemill.schemas.exact import Hi, Lo, add, compare, rescale, subtract, widen
 
-NEVER = np.int64(1) << 62
-"""High word of a target that no total reaches."""
 WEIGHT = 2.0 / (SPAN + 1)
 _WORD = 18446744073709551616.0
 _MOST = 2.0**124

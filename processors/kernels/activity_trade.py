@@ -20,6 +20,7 @@ from tidemill.processors.kernels.activity_state import (
     KEPT,
     LAPSED,
     MEASURED,
+    NEVER,
     NOTIONAL_HIGH_MAX,
     PARTIAL,
     PLAIN,
@@ -32,7 +33,6 @@ from tidemill.processors.kernels.activity_state import (
     UP,
 )
 from tidemill.processors.kernels.activity_thresholds import (
-    NEVER,
     aim,
     exponent_of,
     learn,
@@ -84,7 +84,7 @@ def _told(hi: Hi, lo: Lo, exponent: int) -> tuple[Hi, Lo]:
 @njit(cache=True)
 def _begin(bar: Bar, k: int, price: int) -> None:
     """Begin anew with the step that is given, or, where none is, with one of our own."""
-    if bar.sequence == 0:
+    if bar.begun == 0:
         bar.flags |= PARTIAL
     bar.begun = 1
     bar.step_hi, bar.step_lo = bar.given_hi, bar.given_lo
@@ -132,11 +132,11 @@ def _open(row: Row, k: int, trade: Any, stage: Stage, given: Any) -> None:
 
 @njit(cache=True)
 def open_bars(row: Row, trade: Any, stage: Stage, steps: Any) -> None:
-    """Open every bar that is not, for a trade; `steps` (S, BARS) are those that LOG gives."""
+    """Open every bar that is on and not open, for a trade; `steps` (S, BARS) are those of LOG."""
     if row.seen == 0:
         row.seen, row.up, row.last_price = 1, 1, trade.price
     for k in range(BARS):
-        if row.bars[k].open == 0:
+        if row.bars[k].open == 0 and row.on >> k & 1:
             _open(row, k, trade, stage, steps[stage.slot, k])
     row.high = row.low = trade.price
     row.unopened = 0
@@ -285,7 +285,7 @@ def close_all(row: Row, trade: Any, stage: Stage) -> None:
     What Renko has no brick of stays in none.
     """
     for k in range(BARS):
-        if k == RENKO:
+        if k == RENKO and row.bars[k].open != 0:
             row.bars[k].open = 0
             row.bars[k].flags |= GAP
         elif row.bars[k].open != 0:

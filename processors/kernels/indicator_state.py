@@ -16,6 +16,7 @@ from tidemill.processors.kernels.indicator import Given, Indicator, Values
 from tidemill.schemas.bar_type import ACTIVITY_SPECS, BUILT_SPECS
 from tidemill.schemas.enums import BarFlag
 from tidemill.schemas.events.indicators import IndicatorSetDefined
+from tidemill.schemas.events.selection import selects
 
 SPECS = (*BUILT_SPECS, *ACTIVITY_SPECS)
 """Bars that indicators run on."""
@@ -84,9 +85,8 @@ def plan(sets: tuple[IndicatorSetDefined, ...], symbol: str, venue: str) -> Plan
     holds them."""
     found: dict[tuple[str, int], Wanted] = {}
     words = 0
-    patterns = (f"{symbol}.{venue}", f"*.{venue}", "*")
     for one in sets:
-        if not any(pattern in one.instruments for pattern in patterns):
+        if not selects(one.instruments, symbol, venue):
             continue
         for spec in [SPECS.index(spec) for spec in one.bars if spec in SPECS]:
             for text in one.indicators:

@@ -1,6 +1,7 @@
 """Low-rate events as JSON, one subject a file; `EVENTS` registers them by tag."""
 
 from tidemill.schemas.events import event
+from tidemill.schemas.events.activity_bars import ActivityBarsDefined, ActivityBarsRemoved
 from tidemill.schemas.events.archive import RangeSealed, TrimAnnounced
 from tidemill.schemas.events.control import CodeDeployed, DeadLetterSkipped
 from tidemill.schemas.events.dead_letter import DeadLetter
@@ -26,6 +27,8 @@ from tidemill.schemas.events.instrument import InstrumentDefined, InstrumentDefi
 EVENTS: dict[str, type[Event]] = {
     kind.tag(): kind
     for kind in (
+        ActivityBarsDefined,
+        ActivityBarsRemoved,
         BookGapDetected,
         BookResynced,
         ChecksumMismatch,

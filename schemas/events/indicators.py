@@ -5,10 +5,8 @@ from typing import Annotated, ClassVar
 from pydantic import Field, StringConstraints
 
 from tidemill.schemas.events.event import Event
+from tidemill.schemas.events.selection import Name, Patterns
 
-_ID = r"[A-Z0-9][A-Z0-9_\-/:]{0,47}\.[A-Z0-9_]{1,16}"
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
-Pattern = Annotated[str, StringConstraints(pattern=rf"^(\*|\*\.[A-Z0-9_]{{1,16}}|{_ID})$")]
 Spec = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]{1,24}$")]
 Instance = Annotated[
     str, StringConstraints(pattern=r"^[a-z0-9_]{1,24}(\([0-9.,e+-]*\))?$", max_length=48)
@@ -25,7 +23,7 @@ class IndicatorSetDefined(Event):
 
     channel: ClassVar[str] = "ctl"
     name: Name
-    instruments: Annotated[tuple[Pattern, ...], Field(min_length=1, max_length=200, strict=False)]
+    instruments: Patterns
     bars: Annotated[tuple[Spec, ...], Field(min_length=1, max_length=32, strict=False)]
     indicators: Annotated[tuple[Instance, ...], Field(min_length=1, max_length=64, strict=False)]
 

@@ -14,6 +14,7 @@ from tidemill.deploy.children import environment, exchange, roles
 from tidemill.deploy.commands.deployment import deploy_code
 from tidemill.deploy.commands.fees import charge, configured
 from tidemill.deploy.commands.output import Exit, run, say
+from tidemill.deploy.commands.sets import DEMO, define
 from tidemill.deploy.embedded.ports import LOOPBACK, free_port
 from tidemill.deploy.embedded.servers import EmbeddedServers, ServerUrls
 from tidemill.deploy.kernels import keep_kernels
@@ -41,6 +42,8 @@ async def launch(data_dir: Path, rate: int, proxies: Mapping[str, int]) -> Exit:
         async with streams(servers.urls.nats_engine, "launcher", archive_of(data_dir)) as opened:
             await deploy_code(opened.log, "fused")
             await charge(opened.log, configured(feeds))
+            for of, one in DEMO.items():
+                await define(opened.log, of, [one])
         queries_port, live_port = free_port(), free_port()
         env = environment(through(servers.urls, proxies), data_dir, feeds, live_port)
         names = [venue.name for venue in venues]

@@ -9,6 +9,7 @@ import pytest
 
 from tidemill.deploy.load import Load
 from tidemill.schemas import events, frame
+from tidemill.schemas.events.activity_bars import ActivityBarsDefined, ActivityBarsRemoved
 from tidemill.schemas.events.instrument import InstrumentDefined
 from tidemill.schemas.identifiers import ALL, partition
 from tidemill.schemas.kinds import KINDS
@@ -35,7 +36,8 @@ def bad_day(seed: int, facts: int) -> Facts:
                                 product=feed_of(len(made)))  # fmt: skip
         made.append((subject_of("instrument", len(made), pairs), events.encode(one)))
     ts = 0
-    for fact in log.facts:
+    for at, fact in enumerate(log.facts):
+        made += [activity_bars(*bars) for when, bars in SETS.items() if when == at]
         where = subject_of(fact.kind, fact.slot, pairs)
         if fact.slot < 0:
             where = subjects.md(fact.kind, "BINANCE", feed_of(fact.feed), ALL)
@@ -50,6 +52,22 @@ def bad_day(seed: int, facts: int) -> Facts:
             time["ts"] = ts
             made.append(("time", frame.encode(KINDS["time"], time, len(made))))
     return made
+
+
+SETS = {
+    0: ("3-TICK", "VOLUME", "1-VALUE", "5-TICK_RUNS", "RENKO"),
+    40: ("3-TICK", "0.5-VOLUME", "5-TICK_RUNS", "4-VOLUME_IMBALANCE", "RENKO", "0.000001-RANGE"),
+    90: (),
+    110: ("2-TICK", "3-VALUE_RUNS", "5-TICK_RUNS", "0.00000001-RENKO"),
+}
+"""Bars by what is traded that LOG asks for, by the fact before which it does."""
+
+
+def activity_bars(*bars: str, on: str = "*") -> tuple[str, bytes]:
+    if not bars:
+        return "ctl.activity_bars.some", events.encode(ActivityBarsRemoved(name="some"))
+    wanted = ActivityBarsDefined(name="some", instruments=(on,), bars=bars)
+    return "ctl.activity_bars.some", events.encode(wanted)
 
 
 def feed_of(slot: int) -> str:
@@ -118,6 +136,7 @@ async def test_dense_trades_end_bars_of_every_aggregation_where_the_checker_says
         venue="BINANCE", symbol="BTCUSDT", product="SPOT", base="BTC", quote="USDT"
     )
     facts: Facts = [(subject.replace(".trade.", ".instrument."), events.encode(one))]
+    facts.append(activity_bars(*(spec.upper() for spec in SPECS)))
     begin = int(load.prices[0])
     for at in range(40):
         (records,) = load.records(700)

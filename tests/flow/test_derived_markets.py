@@ -15,6 +15,7 @@ from tidemill.deploy.graphs import graphs
 from tidemill.deploy.settings import GraphLayout
 from tidemill.schemas import events, frame, kinds
 from tidemill.schemas.enums import RecordFlag
+from tidemill.schemas.events.activity_bars import ActivityBarsDefined
 from tidemill.schemas.events.event import Event
 from tidemill.schemas.events.feed import BookGapDetected, RecordsGivenUp
 from tidemill.schemas.events.fees import FeesDefined
@@ -64,6 +65,7 @@ class Markets:
         self.define(self.instruments[:5])
         self.charge("A")
         self.indicate("1s", "sma(2)", "obv", "rsi(2)", "ema(3)")
+        self.count("3-TICK", "RENKO", "RANGE", "4-VALUE_RUNS")
         for tenth in range(10 * seconds):
             if tenth == 20:
                 self.define(self.instruments[5:])
@@ -71,6 +73,7 @@ class Markets:
             if tenth == 10 * seconds // 2:
                 self.charge("A")
                 self.indicate("1s", "tick", "atr(3)", "ema(3)", "sma(2)")
+                self.count("2-TICK", "RENKO", "4-VALUE_RUNS", "3-TICK_IMBALANCE")
             known = self.instruments[: 5 if tenth < 20 else None]
             for _ in range(self.random.randrange(12)):
                 self.say(self.random.choice(known))
@@ -98,6 +101,11 @@ class Markets:
             name="some", instruments=("*",), bars=bars, indicators=asked[len(bars) :]
         )
         self.facts.append(("ctl.indicators.some", events.encode(wanted)))
+
+    def count(self, *bars: str) -> None:
+        """Ask for bars by what is traded from here on."""
+        wanted = ActivityBarsDefined(name="some", instruments=("*",), bars=bars)
+        self.facts.append(("ctl.activity_bars.some", events.encode(wanted)))
 
     def statuses(self, tenth: int) -> None:
         for venue, product in (("A", "SPOT"), ("B", "SPOT"), ("C", "SPOT"), ("D", "SWAP")):

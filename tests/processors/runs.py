@@ -233,12 +233,15 @@ def drive(
     settings: Callable[[int], tuple[Event, ...]] = lambda r: (),
 ) -> tuple[Records, list[Output]]:
     """Step the facts that `processor` reads from an empty state; return state and outputs, as the
-    runtime orders them: by position, then as emitted. `settings(r)` are those that hold at `r`."""
+    runtime orders them: by position, then as emitted. `settings(r)` are those that hold at `r`;
+    a run ends where they change."""
     state = np.zeros(len(log.table) if rows is None else rows, processor.state)
     outputs: list[Output] = []
     for pieces in pieces_of(log, cut):
-        if pieces[0][1].kind in processor.reads:
-            run = run_of(pieces, log.table, feeds)._replace(settings=settings(pieces[0][0]))
+        if pieces[0][1].kind not in processor.reads:
+            continue
+        for told, under in itertools.groupby(pieces, lambda piece: settings(piece[0])):
+            run = run_of([*under], log.table, feeds)._replace(settings=told)
             emits = processor.step(state, run)
             assert {emit.kind for emit in emits} <= set(processor.emits)
             outputs.extend(sorted(itertools.chain(*map(_plain, emits)), key=_position))

@@ -12,10 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tidemill.processors.activity_bars import ACTIVITY_BARS, SPECS, fold
+from tidemill.processors.kernels.activity_plan import Plan, Plans
 from tidemill.processors.kernels.activity_state import STATE
 from tidemill.processors.kernels.activity_thresholds import rounded as rounded_down
-from tidemill.processors.processor import Emit, Processor, Records, Run
+from tidemill.processors.processor import Processor
 from tidemill.schemas.enums import BarAggregation, BarFlag
+from tidemill.schemas.events.activity_bars import ActivityBarsDefined, ActivityBarsRemoved
+from tidemill.schemas.events.event import Event
 from tidemill.schemas.events.feed import (
     FeedConnected,
     FeedDisconnected,
@@ -23,7 +26,7 @@ from tidemill.schemas.events.feed import (
     TradeGapDeclared,
     TradeGapSuspected,
 )
-from tidemill.schemas.exact import INT128, from_int, to_int
+from tidemill.schemas.exact import from_int, from_ints, to_int
 from tidemill.tests.processors import oracle_activity_bars as oracle
 from tidemill.tests.processors.oracle_logs import BadDay
 from tidemill.tests.processors.runs import (
@@ -48,17 +51,21 @@ UNIT = 10**18
 """A step or threshold of 1 in a record."""
 
 
-def _fold(state: Records, run: Run, *, steps: Sequence[int]) -> list[Emit]:
-    given_steps = np.zeros((len(run.instruments), len(SPECS)), INT128)
-    for k, one in enumerate(steps):
-        given_steps["hi"][:, k], given_steps["lo"][:, k] = from_int(one)
-    return fold(state, run, given_steps)
+class Everywhere(Plans):
+    """Every aggregation of every instrument, with the same mantissas of steps."""
+
+    def __init__(self, steps: Sequence[int]) -> None:
+        super().__init__(())
+        self.plan = Plan((1 << len(SPECS)) - 1, from_ints(list(steps)))
+
+    def of(self, instrument: Any) -> Plan:
+        return self.plan
 
 
 def with_steps(steps: Sequence[int] = NONE, **named: int) -> Processor:
     """The processor with steps given: all of them, or some by the name of their aggregation."""
     listed = [named.get(spec, one) for spec, one in zip(SPECS, steps, strict=True)]
-    return dataclasses.replace(ACTIVITY_BARS, step=partial(_fold, steps=listed))
+    return dataclasses.replace(ACTIVITY_BARS, step=partial(fold, of=Everywhere(listed)))
 
 
 def some_steps(seed: int) -> tuple[int, ...]:
@@ -80,10 +87,10 @@ def trade(trade_id: int, price: int = 100, quantity: int = 1, side: int = 1) -> 
     return trade_id, T + trade_id, price, quantity, side
 
 
-def bars(log: Log, spec: str, processor: Processor = ACTIVITY_BARS) -> list[dict[str, Any]]:
+def bars(log: Log, spec: str, processor: Processor | None = None) -> list[dict[str, Any]]:
     return [
         output[4]
-        for output in drive(processor, log)[1]
+        for output in drive(processor or with_steps(), log)[1]
         if output[0] == "activity_bar" and SPECS[output[3]] == spec
     ]
 
@@ -511,7 +518,12 @@ def test_frames_with_other_exponents_than_their_instrument_are_dead_letters() ->
     log.trades(0, trade(2), exponents=(-8, -2))
     assert ACTIVITY_BARS.check is not None
     (pieces,) = pieces_of(log, one_run)
-    assert ACTIVITY_BARS.check(run_of(pieces, log.table)).tolist() == [False, True]
+    run = run_of(pieces, log.table)
+    asked = a_set("TICK")
+    assert ACTIVITY_BARS.check(run._replace(settings=(asked,))).tolist() == [False, True]
+    assert ACTIVITY_BARS.check(run).tolist() == [False, False], "no bars that it could hurt"
+    elsewhere = asked.model_copy(update={"instruments": ("*.OKX",)})
+    assert ACTIVITY_BARS.check(run._replace(settings=(elsewhere,))).tolist() == [False, False]
 
 
 def test_the_step_refuses_a_kind_that_it_does_not_read() -> None:
@@ -519,4 +531,84 @@ def test_the_step_refuses_a_kind_that_it_does_not_read() -> None:
     log.time(T)
     (pieces,) = pieces_of(log, one_run)
     with pytest.raises(ValueError, match="does not read time"):
-        ACTIVITY_BARS.step(np.zeros(1, STATE), run_of(pieces, log.table))
+        with_steps().step(np.zeros(1, STATE), run_of(pieces, log.table))
+
+
+# --- which ones, by what LOG says -----------------------------------------------------------------
+
+
+def a_set(*bars: str, on: str = "*", name: str = "a") -> ActivityBarsDefined:
+    return ActivityBarsDefined(name=name, instruments=(on,), bars=bars)
+
+
+def some_settings(r: int) -> tuple[Event, ...]:
+    """Sets that come, change and go in a log of 80 facts."""
+    every = [spec.upper() for spec in SPECS]
+    sets: list[Event] = []
+    if 5 <= r < 60:
+        sets.append(a_set("3-TICK", "7-VOLUME_RUNS", *(every[1:5] if r < 30 else every[6:])))
+    elif r >= 60:
+        sets.append(ActivityBarsRemoved(name="a"))
+    if r >= 20:
+        sets.append(a_set("5-TICK", "2-TICK_RUNS", "1-RANGE", on="*.BINANCE", name="b"))
+    return tuple(sets)
+
+
+@settings(max_examples=20, deadline=None)
+@given(SEEDS)
+def test_any_cut_is_the_same_while_sets_change(seed: int) -> None:
+    log = bad_day(seed)
+    assert_any_cut_is_the_same(ACTIVITY_BARS, log, seed, 0.3, settings=some_settings)
+
+
+def test_where_log_asks_for_none_there_are_none_and_no_state() -> None:
+    state, outputs = drive(
+        ACTIVITY_BARS, bad_day(3), settings=lambda r: (a_set("TICK", on="*.OKX"),)
+    )
+    assert outputs == []
+    assert not any(state.tobytes())
+    state, outputs = drive(ACTIVITY_BARS, bad_day(3))
+    assert outputs == []
+    assert not any(state.tobytes())
+
+
+def test_steps_are_amounts_of_the_instrument() -> None:
+    log = Log(instruments({"price_exponent": -2, "quantity_exponent": -3}))
+    log.trades(0, *(trade(k, 100 * k, 1_000) for k in range(1, 8)), exponents=(-2, -3))
+    asked = a_set("4-TICK", "1.5-VOLUME", "5-VALUE", "2-RANGE", "0.001-RENKO")
+    made = drive(ACTIVITY_BARS, log, settings=lambda r: (asked,))[1]
+    closed = {spec: [bar for *_, k, bar in made if SPECS[k] == spec] for spec in SPECS}
+    last = {spec: [bar["last_trade_id"] for bar in of] for spec, of in closed.items() if of}
+    assert last == {"tick": [4], "volume": [2, 4, 6], "value": [3, 5, 6, 7], "range": [3, 6]}, (
+        "and no bricks: prices have two decimals"
+    )
+    assert number(closed["volume"][0], "step") == 3 * UNIT // 2
+
+
+def test_a_set_begins_goes_on_ends_and_begins_anew_under_the_next_number() -> None:
+    log = Log(INSTRUMENT)
+    for k in range(1, 31):
+        log.trades(0, trade(k, 100 + k))
+
+    def sets(r: int) -> tuple[Event, ...]:
+        if r < 4:
+            return ()
+        if r < 12:
+            return (a_set("3-TICK"),)
+        if r < 18:
+            return (a_set("3-TICK", "0.00000005-RANGE"),)
+        return (ActivityBarsRemoved(name="a"),) if r < 24 else (a_set("2-TICK"),)
+
+    made = drive(ACTIVITY_BARS, log, settings=sets)[1]
+    told = [
+        (SPECS[k], bar["sequence"], bar["first_trade_id"], bar["last_trade_id"], bar["flags"])
+        for *_, k, bar in made
+    ]
+    partial = int(BarFlag.PARTIAL)
+    assert told == [
+        ("tick", 0, 4, 6, partial), ("tick", 1, 7, 9, 0), ("tick", 2, 10, 12, 0),
+        ("tick", 3, 13, 15, 0), ("range", 0, 12, 17, partial), ("tick", 4, 24, 25, partial),
+        ("tick", 5, 26, 27, 0), ("tick", 6, 28, 29, 0),
+    ]  # fmt: skip
+    highs = [bar["high"] for *_, k, bar in made if SPECS[k] == "tick"]
+    assert highs[:4] == [106, 109, 112, 115], "what goes on keeps its extremes"

@@ -14,7 +14,8 @@ import pytest
 from tidemill.processors.activity_bars import ACTIVITY_BARS
 from tidemill.processors.bars import BARS
 from tidemill.processors.price import PRICE
-from tidemill.schemas.enums import AggressorSide, BarFlag
+from tidemill.schemas.enums import AggressorSide, BarAggregation, BarFlag
+from tidemill.schemas.events.activity_bars import ActivityBarsDefined
 from tidemill.schemas.exact import to_int
 from tidemill.tests.processors import oracle_activity_bars
 from tidemill.tests.processors.runs import DAY, MIDNIGHT, SECOND, Log, drive, instruments, of_kind
@@ -25,6 +26,7 @@ FILES = [
     for day in ("20240808", "20240809")
 ]
 FRAME_TRADES = 37
+NAMES = tuple(one.name for one in BarAggregation)
 
 pytestmark = pytest.mark.skipif(
     not all(file.exists() for file in FILES),
@@ -125,7 +127,8 @@ def test_only_the_bars_that_the_recording_began_in_are_partial() -> None:
 
 def test_activity_bars_of_real_trades_are_the_oracles_and_hold_every_trade_once() -> None:
     log = logged(times=False)
-    outputs = drive(ACTIVITY_BARS, log)[1]
+    every = ActivityBarsDefined(name="all", instruments=("*",), bars=NAMES)
+    outputs = drive(ACTIVITY_BARS, log, settings=lambda r: (every,))[1]
     emitted, refused = oracle_activity_bars.bars(log)
     assert [(slot, k, bar) for _, _, slot, k, bar in outputs] == emitted
     assert refused == []

@@ -5,7 +5,7 @@ of a bar is searched; so a frame costs a few microseconds a trade, however few b
 """
 
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
 from math import ceil, sqrt
@@ -14,12 +14,19 @@ from typing import Any
 import numpy as np
 
 from tidemill.tests.faults.checker.sbe import Records
-from tidemill.tests.faults.checker.world import HOUR, WORD, Fact, Letter, Made, Row, World, words
-
-SPECS = (
-    *("tick", "tick_imbalance", "tick_runs", "volume", "volume_imbalance", "volume_runs"),
-    *("value", "value_imbalance", "value_runs", "renko", "range"),
+from tidemill.tests.faults.checker.world import (
+    AGGREGATIONS,
+    HOUR,
+    WORD,
+    Fact,
+    Letter,
+    Made,
+    Row,
+    World,
+    words,
 )
+
+SPECS = tuple(name.lower() for name in AGGREGATIONS)
 NUMBERS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 18, 100)
 GAP, PARTIAL = 1, 4
 TICKS, KEPT, BRICKS_MAX = 1_000, 8, 64
@@ -86,6 +93,8 @@ class Aggregation:
     exponents: tuple[int, int]
     flags: int = 0
     sequence: int = 0
+    wanted: int = 0
+    given: int | None = None
     step: int = 0
     threshold: int = 0
     since: dict[str, int] | None = None
@@ -111,8 +120,9 @@ class Aggregation:
         price = int(run.prices[t])
         self.since = {name: values[t] for name, values in run.sums.items()}
         self.first = run.ts[t], run.ids[t], price
-        if not self.step and not self.threshold and not self.sequence:
+        if self.given is None:
             self.flags |= PARTIAL
+        if self.given != self.wanted:
             self._begin(price)
         if run.ts[t] <= gap_to:
             self.flags |= GAP
@@ -120,12 +130,14 @@ class Aggregation:
             self.high = self.low = price
 
     def _begin(self, price: int) -> None:
-        if self.k >= 9:
-            self.step = self.threshold = one_two_five(abs(price) // 1_000)
+        self.given = self.step = self.wanted
+        self.expected = {}
+        if not self.step:
+            own = TICKS if self.form or self.k == 0 else 0
+            self.step = one_two_five(abs(price) // 1_000) if self.k >= 9 else own
+        self.threshold = 0 if self.form in (1, 2) else self.step
+        if self.k == 9:
             self.high = self.low = price // self.step * self.step
-        elif self.form or self.k == 0:
-            self.step = TICKS
-            self.threshold = 0 if self.form else TICKS
 
     def end(self, run: Run, t: int) -> int:
         """The first trade from the t-th on that makes the bar due; len(run) if none does."""
@@ -247,15 +259,33 @@ class InstrumentActivity:
     """One instrument's. `emitted` are (i, k, values); `refused` the i of what no bar could take."""
 
     def __init__(self, inverse: bool, exponents: tuple[int, int]) -> None:
-        self.bars = [Aggregation(k, inverse, exponents) for k in range(len(SPECS))]
+        self._known = inverse, exponents
+        self._sequences: dict[int, int] = {}
+        self.bars: list[Aggregation] = []
         self.emitted: list[tuple[int, int, Row]] = []
         self.refused: list[int] = []
+        self._forget()
+
+    def _forget(self) -> None:
         self.next_id: int | None = None
         self.last_price = self.gap_to = 0
         self.bought = True
         self.lapsed = False
         self.holds: set[str] = set()
         self.base = dict(NOTHING)
+
+    def arrange(self, steps: Mapping[int, int]) -> None:
+        """Have bars of these aggregations, with these steps."""
+        held = {bar.k: bar for bar in self.bars}
+        self._sequences |= {k: bar.sequence for k, bar in held.items()}
+        self.bars = [
+            held.get(k) or Aggregation(k, *self._known, sequence=self._sequences.get(k, 0))
+            for k in sorted(steps)
+        ]
+        for bar in self.bars:
+            bar.wanted = steps[bar.k]
+        if not steps:
+            self._forget()
 
     def trades(self, records: Records) -> None:
         """A frame of them."""
@@ -381,7 +411,10 @@ class ActivityBars:
             if slot not in self._of:
                 self._of[slot] = InstrumentActivity(known.inverse, known.exponents)
             one = self._of[slot]
-            self._step(one, fact)
+            if fact.kind != "status":
+                one.arrange(self._world.activity_steps(slot))
+            if one.bars:
+                self._step(one, fact)
             for i, k, values in one.emitted:
                 name = ("activity_bars", SPECS[k], known.venue, known.symbol, known.partition)
                 yield Made("activity_bar", name, fact.r, i, values)

@@ -121,6 +121,13 @@ def dot(price: Any, quantity: Any) -> int:
     return sum(p * q for p, q in zip(price.tolist(), quantity.tolist(), strict=True))
 
 
+AGGREGATIONS = (
+    *("TICK", "TICK_IMBALANCE", "TICK_RUNS", "VOLUME", "VOLUME_IMBALANCE", "VOLUME_RUNS"),
+    *("VALUE", "VALUE_IMBALANCE", "VALUE_RUNS", "RENKO", "RANGE"),
+)
+"""Bars by what was traded, in their order."""
+
+
 @dataclass
 class World:
     """Instruments, fees, and which instruments are parked in which processor since when."""
@@ -128,6 +135,7 @@ class World:
     instruments: list[Instrument] = field(default_factory=list)
     slots: dict[tuple[str, str], int] = field(default_factory=dict)
     pairs: dict[str, list[int]] = field(default_factory=dict)
+    activity_sets: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     indicator_sets: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     fees: dict[Feed, int] = field(default_factory=dict)
     parked: dict[str, dict[int, int]] = field(default_factory=lambda: {p: {} for p in PARKING})
@@ -209,10 +217,12 @@ class World:
         self.instruments[slot] = made
 
     def _control(self, subject: str, event: Mapping[str, Any]) -> None:
-        if event["event"].startswith("IndicatorSetDefined."):
-            self.indicator_sets[subject] = event
-        elif event["event"].startswith("IndicatorSetRemoved."):
-            self.indicator_sets.pop(subject, None)
+        of_what = {"ActivityBars": self.activity_sets, "IndicatorSet": self.indicator_sets}
+        for what, sets in of_what.items():
+            if event["event"].startswith(f"{what}Defined."):
+                sets[subject] = event
+            elif event["event"].startswith(f"{what}Removed."):
+                sets.pop(subject, None)
         if event["event"].startswith("FeesDefined."):
             feed = event["venue"], event["product"]
             self.fees[feed] = event["taker_ppm"]
@@ -239,13 +249,34 @@ class World:
         if fact.slot < 0:
             return True
         one = self.instruments[fact.slot]
-        exact = processor in ("activity_bars", "bars")
+        exact = processor == "bars" or (
+            processor == "activity_bars" and bool(self.activity_steps(fact.slot))
+        )
         if exact and fact.kind == "trade" and fact.exponents != one.exponents:
             parked.setdefault(fact.slot, fact.r)
         if fact.slot not in parked:
             return True
         letters.append(Letter(processor, fact.r, 0, one.partition))
         return False
+
+    def activity_steps(self, slot: int) -> dict[int, int]:
+        """By place the aggregations that sets ask for on an instrument, and their steps in
+        mantissas, 0 for none; not those whose step it cannot express."""
+        one = self.instruments[slot]
+        (price, quantity), steps = one.exponents, dict[int, int]()
+        value = quantity if one.inverse else price + quantity
+        for subject in sorted(self.activity_sets):
+            asked = self.activity_sets[subject]
+            if not {"*", f"*.{one.venue}", f"{one.symbol}.{one.venue}"} & set(asked["instruments"]):
+                continue
+            for text in asked["bars"]:
+                step, _, name = text.rpartition("-")
+                exponent = {"VOLUME": quantity, "VALUE": value, "RENKO": price, "RANGE": price}
+                amount = Decimal(step or 0).scaleb(-exponent.get(name, 0))
+                most = 1 << (120 if name in ("VOLUME", "VALUE") else 60)
+                if amount == int(amount) and amount < most:
+                    steps.setdefault(AGGREGATIONS.index(name), int(amount))
+        return steps
 
     def of(self, fact: Fact) -> list[int]:
         """The slots that a fact concerns."""

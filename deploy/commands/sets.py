@@ -1,0 +1,111 @@
+"""`tidemill indicators`, `tidemill activity-bars`: facts of what is made of which instruments."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tidemill.deploy.commands.output import Exit, answer
+from tidemill.deploy.embedded.servers import servers_on
+from tidemill.deploy.roles.connections import streams
+from tidemill.deploy.settings import archive_of
+from tidemill.processors.kernels import activity_plan, indicator_state
+from tidemill.schemas import events
+from tidemill.schemas.bar_type import ACTIVITY_SPECS
+from tidemill.schemas.errors import Unreadable
+from tidemill.schemas.events.activity_bars import ActivityBarsDefined, ActivityBarsRemoved
+from tidemill.schemas.events.indicators import IndicatorSetDefined, IndicatorSetRemoved
+from tidemill.streams.appender import Appender
+from tidemill.streams.log import Log
+
+Change = ActivityBarsDefined | ActivityBarsRemoved | IndicatorSetDefined | IndicatorSetRemoved
+
+
+@dataclass(frozen=True)
+class Sets:
+    """Sets that travel on ``ctl.<what>.<name>``: the events that define and end one, and what says
+    which of several could not run as they are meant."""
+
+    what: str
+    defined: type[ActivityBarsDefined | IndicatorSetDefined]
+    removed: type[ActivityBarsRemoved | IndicatorSetRemoved]
+    problems: Callable[[Any], list[str]]
+
+
+INDICATORS = Sets("indicators", IndicatorSetDefined, IndicatorSetRemoved, indicator_state.problems)
+ACTIVITY_BARS = Sets(
+    "activity_bars", ActivityBarsDefined, ActivityBarsRemoved, activity_plan.problems
+)
+DEMO: dict[Sets, Change] = {
+    INDICATORS: IndicatorSetDefined(
+        name="demo",
+        instruments=("*",),
+        bars=("1s", "1m"),
+        indicators=("sma(20)", "ema(20)", "rsi(14)", "atr(14)", "obv"),
+    ),
+    ACTIVITY_BARS: ActivityBarsDefined(
+        name="demo", instruments=("*",), bars=tuple(spec.upper() for spec in ACTIVITY_SPECS)
+    ),
+}
+"""What a demo shows."""
+
+
+async def change(
+    of: Sets,
+    name: str,
+    fields: Mapping[str, object] | None,
+    remove: bool,
+    data_dir: Path,
+    json: bool,
+) -> Exit:
+    """Define the set of a name by its fields, or remove it; list those that LOG then has.
+
+    Raises ValueError for what is no set, or could not run as it is meant.
+    """
+    if bool(name) != (remove or fields is not None) or (remove and fields):
+        raise ValueError("name a set and what is in it, or --remove it")
+    event: Change | None = None
+    try:
+        if remove:
+            event = of.removed.read({"name": name})
+        elif fields:
+            event = of.defined.read({"name": name, **fields})
+    except Unreadable as error:
+        raise ValueError(str(error)) from error
+    async with (
+        servers_on(data_dir) as urls,
+        streams(urls.nats_engine, of.what, archive_of(data_dir)) as opened,
+    ):
+        changed = await define(opened.log, of, [event] if event else [])
+        sets = await defined(opened.log, of)
+    listed = {name: one.model_dump(exclude={"sequence", "name"}) for name, one in sets.items()}
+    answer({"sets": listed, "changed": changed}, json)
+    return Exit.HELD
+
+
+async def define(log: Log, of: Sets, wanted: Iterable[Change]) -> list[str]:
+    """Append what LOG does not say already; return the names.
+
+    Raises ValueError, and appends none, where sets could not run whole; Unavailable, Fenced.
+    """
+    sets = await defined(log, of)
+    changed: list[Change] = []
+    for one in wanted:
+        before = sets.pop(one.name, None)
+        if isinstance(one, of.defined):
+            sets[one.name] = one
+        if sets.get(one.name) != before:
+            changed.append(one)
+    if changed and (wrong := of.problems(list(sets.values()))):
+        raise ValueError("; ".join(wrong))
+    for event in changed:
+        appender = Appender(log, f"ctl.{of.what}.{event.name}")
+        await appender.own()
+        await appender.append([(appender.subject, events.encode(event))])
+    return [one.name for one in changed]
+
+
+async def defined(log: Log, of: Sets) -> dict[str, Any]:
+    """Return the sets that LOG has, by name."""
+    newest: list[Any] = [events.decode(m.payload) for m in await log.lasts(f"ctl.{of.what}.*")]
+    return {one.name: one for one in newest if isinstance(one, of.defined)}
