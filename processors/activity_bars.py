@@ -29,7 +29,7 @@ the first bar, which begins where the feed or the set began, and a bar in which 
 and ids do not prove that nothing was missed.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -74,9 +74,9 @@ def fold(state: Records, run: Run, of: Plans) -> list[Emit]:
     # Where LOG asks for no such bars, none of these kernels is compiled or loaded.
     from tidemill.processors.kernels import activity_bars as kernel
 
+    steps = _arranged(state, run, of)
     match run.kind:
         case "trade":
-            steps = _arranged(state, run, np.unique(run.frames["slot"]).tolist(), of)
             out, count, refused, refusals = kernel.fold_trades(
                 state, _stages(), run.frames, run.records, run.instruments, steps
             )
@@ -85,9 +85,7 @@ def fold(state: Records, run: Run, of: Plans) -> list[Emit]:
             kernel.hear_statuses(state, run.frames, run.records, run.instruments)
             return []
         case "event":
-            return [
-                emit for index in range(len(run.frames)) for emit in _event(state, run, index, of)
-            ]
+            return [emit for index in range(len(run.frames)) for emit in _event(state, run, index)]
     raise ValueError(f"activity_bars does not read {run.kind}")
 
 
@@ -100,10 +98,14 @@ def check(run: Run) -> np.ndarray[Any, np.dtype[np.bool_]]:
     return bad
 
 
-def _arranged(state: Records, run: Run, slots: Sequence[int], of: Plans) -> Records:
-    """Make rows have the bars that LOG asks for; return the steps (S, BARS) of these slots."""
+def _arranged(state: Records, run: Run, of: Plans) -> Records:
+    """Make the rows that a run concerns have the bars that LOG asks for; return their steps
+    (S, BARS)."""
     steps = np.zeros((len(run.instruments), BARS), INT128)
-    for slot in slots:
+    slots, of_feed = run.frames["slot"], run.frames["feed"][run.frames["slot"] < 0]
+    concerned = np.isin(run.instruments["feed"], of_feed)
+    concerned[slots[slots >= 0]] = True
+    for slot in np.flatnonzero(concerned).tolist():
         found = of.of(run.instruments[slot])
         steps[slot] = found.steps
         if state["on"][slot] != found.on:
@@ -145,14 +147,12 @@ def _dead_letter(refusal: np.void) -> Derived:
     )
 
 
-def _event(state: Records, run: Run, index: int, of: Plans) -> Iterator[Emit]:
+def _event(state: Records, run: Run, index: int) -> Iterator[Emit]:
     """Step one event of an instrument or of a feed; those that say nothing of bars are passed."""
     from tidemill.processors.kernels import activity_bars as kernel
 
     event, frame = run.events[index], run.frames[index]
-    concerned = run.slots(index)
-    _arranged(state, run, concerned, of)
-    slots = [slot for slot in concerned if state["on"][slot]]
+    slots = [slot for slot in run.slots(index) if state["on"][slot]]
     match event:
         case FeedConnected() | FeedDisconnected():
             for slot in slots:

@@ -11,7 +11,9 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tidemill.schemas import frame, kinds
+from tidemill.schemas import events, frame, kinds
+from tidemill.schemas.events.activity_bars import ActivityBarsDefined
+from tidemill.schemas.events.indicators import IndicatorSetDefined
 from tidemill.schemas.kinds.time import TIME
 from tidemill.streams.feeds.registry import venue_of
 from tidemill.streams.feeds.replay import Replay
@@ -25,6 +27,18 @@ REAL = tuple(
 )
 
 Facts = list[tuple[str, bytes]]
+
+_EVERYWHERE = {"name": "some", "instruments": ("*",)}
+SETS: Facts = [
+    (f"ctl.{what}.some", events.encode(one))
+    for what, one in {
+        "activity_bars": ActivityBarsDefined(**_EVERYWHERE, bars=("20-TICK", "RENKO", "RANGE")),
+        "indicators": IndicatorSetDefined(
+            **_EVERYWHERE, bars=("1s", "tick"), indicators=("sma(2)", "obv")
+        ),
+    }.items()
+]
+"""What LOG is told to make of captures, whose venues do not say it."""
 
 
 class Told(NamedTuple):

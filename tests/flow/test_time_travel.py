@@ -21,7 +21,7 @@ from tidemill.streams.memory import MemoryLog
 from tidemill.streams.moments import root_at
 from tidemill.streams.subjects import LOG_SUBJECTS
 from tidemill.tests.flow.logs import append, out_in_memory
-from tidemill.tests.flow.sources import Facts, Source
+from tidemill.tests.flow.sources import SETS, Facts, Source
 from tidemill.tests.gateway.asking import Client, client_of
 from tidemill.tests.projections.stores import Stores, stores_on
 from tidemill.tests.servers import (
@@ -36,7 +36,6 @@ SEED, POSITIONS = 11, 4
 NOT_TOLD = {
     *("book_levels", "book_metrics", "book_snapshots", "top_levels"),
     *("derivatives", "derivative_metrics", "liquidations", "venue_bars", "opportunities"),
-    "indicators",
 }
 """Tables of what this capture does not tell."""
 QUESTIONS = (
@@ -127,16 +126,17 @@ async def present(stores: Stores, client: Client, r: int) -> Seen:
 async def test_the_past_of_every_table_and_answer_is_a_replay_stopped_there(
     exchanged: Source, servers: Any
 ) -> None:
-    end = len(exchanged.facts)
+    told = [*SETS, *exchanged.facts]
+    end = len(told)
     random = Random(SEED)
     positions = sorted(random.sample(range(end // 20, end), POSITIONS))
     seen: dict[int, Seen] = {}
-    async with tables_of(servers, exchanged.facts) as (stores, log), client_of(stores) as client:
+    async with tables_of(servers, told) as (stores, log), client_of(stores) as client:
         for r in positions:
             seen[r] = await past(stores, client, r)
-        await check_times(log, client, exchanged.facts, random)
+        await check_times(log, client, told, random)
     for r in positions:
-        facts = exchanged.facts[:r]
+        facts = told[:r]
         async with tables_of(servers, facts) as (stores, _), client_of(stores) as client:
             now = await present(stores, client, r)
         assert now.tables == seen[r].tables

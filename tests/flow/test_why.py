@@ -22,15 +22,14 @@ from tidemill.deploy.why.deriving import Record, records
 from tidemill.deploy.why.explaining import explain
 from tidemill.deploy.why.naming import Made, Sent, parse
 from tidemill.processors.catalog import PROCESSORS
-from tidemill.schemas import events, frame, kinds
-from tidemill.schemas.events.activity_bars import ActivityBarsDefined
+from tidemill.schemas import frame, kinds
 from tidemill.streams.log import Message
 from tidemill.streams.memory import MemoryLog
 from tidemill.streams.runtime.engine import Engine
 from tidemill.streams.runtime.graph import Graph
 from tidemill.streams.subjects import LOG_SUBJECTS
 from tidemill.tests.flow.logs import append, out_in_memory
-from tidemill.tests.flow.sources import Facts, Source
+from tidemill.tests.flow.sources import SETS, Facts, Source
 from tidemill.tests.flow.test_derived_markets import Markets
 from tidemill.tests.flow.test_trimmed import trimmed
 
@@ -61,19 +60,13 @@ async def played(facts: Facts) -> Played:
 
 
 _PLAYED: dict[str, Played] = {}
-DENSE = (
-    "ctl.activity_bars.dense",
-    events.encode(
-        ActivityBarsDefined(name="dense", instruments=("*",), bars=("20-TICK", "RENKO", "RANGE"))
-    ),
-)
 
 
 @pytest.fixture
 async def trades(exchanged: Source) -> Played:
     """Two venues' trades and quotes over 80 s, with holes, late trades and a silence."""
     if "trades" not in _PLAYED:
-        _PLAYED["trades"] = await played([DENSE, *exchanged.facts])
+        _PLAYED["trades"] = await played([*SETS, *exchanged.facts])
     return _PLAYED["trades"]
 
 

@@ -411,8 +411,7 @@ class ActivityBars:
             if slot not in self._of:
                 self._of[slot] = InstrumentActivity(known.inverse, known.exponents)
             one = self._of[slot]
-            if fact.kind != "status":
-                one.arrange(self._world.activity_steps(slot))
+            one.arrange(self._world.activity_steps(slot))
             if one.bars:
                 self._step(one, fact)
             for i, k, values in one.emitted:
