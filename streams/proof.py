@@ -5,7 +5,7 @@ from crc32c import crc32c
 from tidemill.schemas.errors import Regressed
 from tidemill.streams.log import Identity, Log
 from tidemill.streams.runtime.checkpoint import Checkpoint
-from tidemill.streams.runtime.gate import CHECKPOINTS
+from tidemill.streams.runtime.gate import CHECKPOINTS, REMEDY
 
 
 async def prove(log: Log, out: Log) -> None:
@@ -22,19 +22,20 @@ async def prove(log: Log, out: Log) -> None:
 
 async def prove_one(log: Log, checkpoint: Checkpoint, identity: Identity) -> None:
     """Raise Regressed unless LOG, which was `identity`, is the one that a checkpoint speaks of."""
-    how = "restore LOG or re-feed it (`tidemill repair`); nothing was written"
     done = checkpoint.done
     if checkpoint.log != identity.uuid:
-        raise Regressed(f"LOG REGRESSED: it is stream {identity.uuid}, not {checkpoint.log}: {how}")
+        raise Regressed(
+            f"LOG REGRESSED: it is stream {identity.uuid}, not {checkpoint.log}: {REMEDY}"
+        )
     if done > identity.last:
         identity = await log.identity()  # another shard may have stepped what came since
     if done > identity.last:
         raise Regressed(
             f"LOG REGRESSED: it ends at {identity.last}, {checkpoint.graph} has stepped {done}:"
-            f" {how}"
+            f" {REMEDY}"
         )
     message = await log.get(done) if done else None
     if message is None and done >= max(1, identity.first):
-        raise Regressed(f"LOG REGRESSED: {done} is missing: {how}")
+        raise Regressed(f"LOG REGRESSED: {done} is missing: {REMEDY}")
     if message is not None and crc32c(message.payload) != checkpoint.tail:
-        raise Regressed(f"LOG REGRESSED: {done} is another message: {how}")
+        raise Regressed(f"LOG REGRESSED: {done} is another message: {REMEDY}")

@@ -5,6 +5,7 @@ import contextlib
 import importlib
 import os
 import socket
+import uuid
 
 from tidemill.deploy.graphs import graphs
 from tidemill.deploy.roles.connections import streams
@@ -39,6 +40,7 @@ async def run(settings: Settings, name: str, index: int, count: int) -> None:
             known[name],
             shard_of(index, count),
             settings.data_dir / "snapshots",
+            writer=f"{owner}-{uuid.uuid4().hex[:8]}",
         )
         recent = Recent(opened.log)
         show(

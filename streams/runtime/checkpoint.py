@@ -35,6 +35,8 @@ class Checkpoint(BaseModel):
     `quiet` are other partitions without any output since checkpoints of their own: of them, too,
     all of `processors` is in OUT up to `done`. No fence guards that, and none is needed: it says
     what follows from LOG and the deployed code alone, so it is true whoever says it.
+    `writer` is the process that wrote it, another one at each start: two owners that step the same
+    write different checkpoints, and the one that is fenced can say who took over.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -50,6 +52,7 @@ class Checkpoint(BaseModel):
     apart: dict[str, Position] = {}
     within: Within | None = None
     quiet: tuple[Position, ...] = ()
+    writer: str = ""
 
     @classmethod
     def read(cls, payload: bytes) -> "Checkpoint":

@@ -7,6 +7,7 @@ times a second: with 64 of them a commit took 10 ms instead of 4).
 """
 
 import asyncio
+import contextlib
 import logging
 import random
 from collections.abc import Iterable, Mapping, Sequence
@@ -64,9 +65,18 @@ class Entry(NamedTuple):
 
 
 class Committer:
-    """Commits for the owner of partitions. `bytes_max` is of the outputs of one transaction."""
+    """Commits for the owner of partitions, who signs as `writer`. `bytes_max` is of the outputs of
+    one transaction."""
 
-    def __init__(self, out: Log, graph: Graph, code: str, bytes_max: int, retry_s_max: float):
+    def __init__(
+        self,
+        out: Log,
+        graph: Graph,
+        code: str,
+        writer: str,
+        bytes_max: int,
+        retry_s_max: float,
+    ) -> None:
         self.committed: dict[int, Committed] = {}
         """By partition that is owned."""
         self.gone: dict[int, dict[str, int]] = {}
@@ -74,7 +84,7 @@ class Committer:
         self.log_uuid = ""
         self.retries = 0
         """Attempts that had to be made again since start."""
-        self._out, self._graph, self._code = out, graph, code
+        self._out, self._graph, self._code, self._writer = out, graph, code, writer
         self._bytes_max, self._retry_s_max = bytes_max, retry_s_max
         self._written: set[int] = set()  # partitions with checkpoints by us
 
@@ -262,6 +272,7 @@ class Committer:
             apart=then.apart | self.gone.get(partition, {}),
             within=then.within,
             quiet=entry.quiet,
+            writer=self._writer,
         )
 
     async def _store(
@@ -275,9 +286,9 @@ class Committer:
             except Unavailable as error:
                 attempt += 1
                 logger.warning("commit of graph %s is uncertain: %s", self._graph.name, error)
-            except Fenced:
-                if attempt == 0:
-                    raise  # otherwise it may be an earlier attempt of ours that landed late
+            except Fenced as error:
+                if attempt == 0:  # otherwise it may be one of ours that landed late
+                    raise await self._replaced(checkpoints) from error
             crash_points.reach("graph.commit.asking")
             await self.back_off(attempt)
             try:
@@ -301,13 +312,29 @@ class Committer:
             if found is not None and found.payload == wanted.payload:
                 sequences[wanted.subject] = found.sequence
             elif (found.sequence if found else 0) != wanted.last or sequences:
-                raise Fenced(f"another owner committed {wanted.subject}")
+                raise _replaced_at(wanted.subject, found)
             else:
                 waiting = True
         return None if waiting else sequences
+
+    async def _replaced(self, checkpoints: list[port.Checkpoint]) -> Fenced:
+        """Return what says which checkpoint is another owner's, and whose, if that can be told."""
+        with contextlib.suppress(Unavailable):
+            for ours in checkpoints:
+                found = await self._out.last(ours.subject)
+                if (found.sequence if found else 0) != ours.last:
+                    return _replaced_at(ours.subject, found)
+        return Fenced(f"another owner commits for graph {self._graph.name}")
 
     async def back_off(self, attempt: int) -> None:
         """Sleep before another attempt, longer each time, up to a limit."""
         self.retries += 1
         limit = min(self._retry_s_max, 0.05 * 2**attempt)
         await asyncio.sleep(random.uniform(limit / 2, limit))
+
+
+def _replaced_at(subject: str, found: Message | None) -> Fenced:
+    if found is None:
+        return Fenced(f"{subject} is gone from OUT")
+    writer = Checkpoint.read(found.payload).writer or "another owner"
+    return Fenced(f"{writer} committed {subject}: it owns the shard now, this process ends")

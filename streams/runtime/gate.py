@@ -11,6 +11,8 @@ from tidemill.streams import subjects
 
 CHECKPOINTS = "ckpt.*.*"
 """Subjects of every graph's checkpoints."""
+REMEDY = "restore LOG or re-feed it (`tidemill repair`); nothing was written"
+"""What an operator does about a LOG that is not what was derived from it."""
 Scope = Literal["pair", "account", "global"]
 
 
@@ -66,6 +68,7 @@ class Gate:
                 continue
             if log_uuid != self._log_uuid:
                 raise Regressed(
-                    f"checkpoint on {subject} is of log {log_uuid}, not {self._log_uuid}"
+                    f"LOG REGRESSED: it is stream {self._log_uuid}, {subject} in OUT is of"
+                    f" {log_uuid}: {REMEDY}"
                 )
             self._done[key] = max(self._done[key], root)

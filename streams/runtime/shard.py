@@ -65,7 +65,7 @@ def filters(partitions: Iterable[int]) -> list[str]:
 class Shard:
     """Runs `graph` for `partitions`. Raises Fenced, Regressed, Unreadable, Unavailable from `run`.
 
-    `snapshots` is a folder, None for none (tests, backtests).
+    `snapshots` is a folder, None for none (tests, backtests). `writer` signs its checkpoints.
     """
 
     def __init__(
@@ -77,6 +77,7 @@ class Shard:
         snapshots: Path | None = None,
         limits: Limits | None = None,
         code: str = "",
+        writer: str = "",
     ) -> None:
         self.graph = graph
         self.partitions = frozenset(partitions)
@@ -93,7 +94,12 @@ class Shard:
         self._folder = snapshots
         self._snapshots: Snapshots | None = None
         self._committer = Committer(
-            out, graph, self._code, self._limits.commit_bytes_max, self._limits.retry_s_max
+            out,
+            graph,
+            self._code,
+            writer,
+            self._limits.commit_bytes_max,
+            self._limits.retry_s_max,
         )
         self._deployed_at = 0
         self._upstream: Upstream | None = None

@@ -79,6 +79,8 @@ def graph(world: "World", graph: Graph, index: int, count: int, leases: bool) ->
     """An owner of a shard, as the role graph is one."""
 
     async def run() -> None:
+        world.owners += 1
+        owner = f"owner-{world.owners}"
         shard = Shard(
             world.client(world.log),
             world.client(world.out),
@@ -92,12 +94,12 @@ def graph(world: "World", graph: Graph, index: int, count: int, leases: bool) ->
                 retry_s_max=0.5,
             ),
             CODE,
+            owner,
         )
         if not leases:
             return await shard.run()
-        world.owners += 1
         name = f"graph.{graph.name}.{index}of{count}"
-        lease = Lease(world.client(world.leases), name, f"owner-{world.owners}", 1.0)
+        lease = Lease(world.client(world.leases), name, owner, 1.0)
         await lease.wait()
         keeping, stepping = asyncio.create_task(lease.keep()), asyncio.create_task(shard.run())
         try:

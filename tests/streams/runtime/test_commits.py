@@ -188,7 +188,7 @@ async def test_partitions_without_outputs_are_spoken_for_and_taken_up_as_far_as_
     assert set(checkpoint.progress(said).values()) == {6}
     assert {one.partition: one.done for one in said}[btc] == 4
     one = shard_of(partition("ETH/USDT") % 3, 3)
-    taken = Committer(out, graph, "", 1 << 20, 0.1)
+    taken = Committer(out, graph, "", "", 1 << 20, 0.1)
     covered = taken.recall(log.uuid, one, await checkpoints_of(out))
     assert set(covered.values()) == {6} and {known.done for known in taken.committed.values()} == {
         6

@@ -268,6 +268,25 @@ async def test_a_first_checkpoint_like_ours_does_not_hide_that_another_owner_wro
         await Shard(log, out, FUSED[0], [0, 1], code="a").run(until=100)
 
 
+async def test_whole_checkpoints_like_ours_are_told_from_ours_by_who_wrote_them() -> None:
+    """Two owners of the same partitions, of the same code, at the same place."""
+    log, out = await filled(1, 100), Landing("OUT", OUT_SUBJECTS)
+    rival = Shard(log, out, FUSED[0], [0, 1], code="a", writer="rival")
+    out.instead = rival.run(until=100)
+    with pytest.raises(Fenced, match=r"rival committed ckpt\.main\.0\d"):
+        await Shard(log, out, FUSED[0], [0, 1], code="a", writer="mine").run(until=100)
+
+
+async def test_who_is_fenced_says_who_took_over() -> None:
+    log, out = await filled(1, 100), MemoryLog("OUT", OUT_SUBJECTS)
+    few = Limits(batch_messages_max=10)
+    mine = Shard(log, out, FUSED[0], [0, 1], code="a", writer="mine", limits=few)
+    await mine.run(until=50)
+    await Shard(log, out, FUSED[0], [0, 1], code="a", writer="rival").run(until=100)
+    with pytest.raises(Fenced, match="rival committed"):
+        await mine._committer.commit([], [0, 1], log.slice(100, 101), 1, every=True)
+
+
 class Landing(MemoryLog):
     """A log that loses the first request, and lets another write instead."""
 
