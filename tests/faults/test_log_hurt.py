@@ -1,4 +1,4 @@
-"""LOG purged, made anew, emptied or put back under a running engine: it says so, and writes nothing."""
+"""LOG purged, made anew, emptied or put back under an engine: it says so, and writes nothing."""
 
 from pathlib import Path
 from random import Random

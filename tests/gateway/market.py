@@ -48,6 +48,11 @@ _MINUTES = {m: f"10{m} 11{m} 9{m} 10{m}.5 2 {200 + m} 1" for m in range(4)} | {
 _FIRST = "3 185513 123677.63 61840.01 61837.62 61839 3 61837.63 0.75"
 _SECOND = "2 123680.02 61840.01 61840.01 61840.01 61839 3 0 0"
 _THIRD = "7 432887.7 123679.12 61841.5 61837.62 61838 1 61838.01 2"
+CLOSES = {
+    "BTCUSDT": dict(enumerate((100, 101, 103, 102, 105, 104))),
+    "ETHUSDT": {0: 50, 1: 51, 3: 49, 4: 50, 5: 52},
+}
+"""Closes of five-minute bars by place; the last one opens 300 s before T_NS."""
 # _r, symbol, venue, interval, opens in s, revision; open, high, low, close, volume, quote volume,
 # taker buy volume; trades, first id, last id, flags
 _BARS: list[tuple[Any, ...]] = [
@@ -57,6 +62,11 @@ _BARS: list[tuple[Any, ...]] = [
     ),
     (50, "BTCUSDT", "BINANCE", 60, 60, 1, "101 200 91 101.5 3 403 1", "5 10 14", 2),
     (51, "BTCUSDT", "BINANCE_US", 60, 0, 0, "100 110 90 105 10 1000 5", "7 1 7", 0),
+    *(  # five minutes each, the last of 0 s; ETHUSDT has none of the third
+        (53, symbol, "BINANCE", 300, 300 * k - 1_800, 0, f"1 9 1 {close} 1 1 1", "1 1 1", k == 5)
+        for symbol, closes in CLOSES.items()
+        for k, close in closes.items()
+    ),
     (52, "BTCUSDT", "BINANCE", 3600, 0, 0, "100 200 90 105 10 1000 5", "70 1 70", 0),
     (END + 7, "BTCUSDT", "BINANCE", 60, 60, 2, "1 1 1 1 1 1 1", "1 1 1", 0),
 ]
