@@ -436,6 +436,46 @@ def indicators(
     run(command.indicators(event, data_dir, json))
 
 
+@app.command()
+def screens(
+    name: Annotated[str, typer.Argument(help="Name of the screen; without one, list all.")] = "",
+    condition: Annotated[
+        str, typer.Argument(help="As 'rsi(14) < 30 and close > sma(200)', or a strategy's name.")
+    ] = "",
+    on: Annotated[str, typer.Option(help="BTCUSDT.BINANCE, *.BINANCE or *, with commas.")] = "*",
+    bars: Annotated[str, typer.Option(help="1m, 15m, tick, ...; 1m, or the strategy's.")] = "",
+    score: Annotated[bool, typer.Option("--score", help="Say the score of every bar.")] = False,
+    remove: Annotated[bool, typer.Option("--remove", help="End the screen.")] = False,
+    data_dir: DataDir = DATA_DIR,
+    json: Json = False,
+) -> None:
+    """Append the fact of a screen that runs from here on; or list screens and strategies."""
+    from tidemill.deploy.commands import screens as command
+    from tidemill.deploy.commands.output import run
+    from tidemill.schemas.errors import Unreadable
+    from tidemill.schemas.events.screens import ScreenDefined, ScreenRemoved
+    from tidemill.schemas.screening.strategies import STRATEGIES
+
+    if bool(name) != (bool(condition) + score + remove == 1):
+        raise typer.BadParameter("name a screen, and its condition, --score or --remove")
+    known = STRATEGIES.get(condition)
+    fields: dict[str, object] = {
+        "name": name,
+        "instruments": on.split(","),
+        "bars": bars or (known.bars if known else "") or "1m",
+        "condition": known.condition if known else condition,
+    }
+    event: ScreenDefined | ScreenRemoved | None = None
+    try:
+        if remove:
+            event = ScreenRemoved.read({"name": name})
+        elif name:
+            event = ScreenDefined.read(fields)
+    except Unreadable as error:
+        raise typer.BadParameter(str(error)) from error
+    run(command.screens(event, data_dir, json))
+
+
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def bench(context: typer.Context, name: str) -> None:
     """Run a benchmark: pipeline, rebuild, replay, backtest, latency, verify, growth, and more."""

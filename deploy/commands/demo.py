@@ -19,9 +19,9 @@ from tidemill.deploy.children import (
     port_or_free,
     roles,
 )
+from tidemill.deploy.commands import indicators, screens
 from tidemill.deploy.commands.deployment import deploy_code
 from tidemill.deploy.commands.fees import charge, configured
-from tidemill.deploy.commands.indicators import DEMO, define
 from tidemill.deploy.commands.output import Exit, answer, say
 from tidemill.deploy.embedded.ports import LOOPBACK, free_port
 from tidemill.deploy.embedded.servers import EmbeddedServers, ServerUrls
@@ -78,7 +78,8 @@ async def demo(options: Options) -> Exit:
             await deploy_code(opened.log, "fused")
             venues, feeds = _venues(options.live)
             await charge(opened.log, configured(feeds))
-            await define(opened.log, [DEMO])
+            await indicators.define(opened.log, [indicators.DEMO])
+            await screens.define(opened.log, [screens.DEMO])
             queries_port, live_port = port_or_free(QUERIES_PORT), port_or_free(LIVE_PORT)
             env = environment(servers.urls, options.data_dir, feeds, live_port)
             names = [venue.name for venue in venues]

@@ -25,10 +25,12 @@ def admit(state: Records, slots: Ints, spec: int, keys: Ints, flags: Flags) -> t
     tracks = np.ascontiguousarray(state["tracks"][rows, spec])
     modes = np.empty(len(slots), np.uint8)
     since = np.empty((len(slots), len(FLAGS)), np.uint32)
+    seen, before = tracks["since"], tracks["since_before"]
+    of_bars = flags.astype(np.uint16)
     _follow(
-        *(tracks[name] for name in ("newest", "bars", "since", "since_before")),
-        *(at.astype(np.int64), keys, flags.astype(np.uint16), modes, since),
-    )
+        tracks["newest"], tracks["bars"], seen, before,
+        at.astype(np.int64), keys, of_bars, modes, since,
+    )  # fmt: skip
     state["tracks"][rows, spec] = tracks
     return modes, since
 

@@ -176,7 +176,7 @@ def problems(screens: Sequence[ScreenDefined]) -> list[str]:
 
 def _checked(screen: ScreenDefined) -> tree.Node | None:
     """Read its condition, None for the score. Raises ValueError for what cannot be computed."""
-    condition = None if screen.condition is None else language.parse(screen.condition)
+    condition = language.parse(screen.condition) if screen.condition else None
     _Builder(0).screen(0, screen.name, condition)
     return condition
 

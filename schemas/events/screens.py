@@ -8,28 +8,28 @@ from tidemill.schemas.events.event import Event
 from tidemill.schemas.events.indicators import Name, Pattern, Spec
 from tidemill.schemas.screening.language import CHARACTERS_MAX
 
-Condition = Annotated[
-    str, StringConstraints(pattern=r"^[ -~\n\t]+$", min_length=1, max_length=CHARACTERS_MAX)
-]
+Condition = Annotated[str, StringConstraints(pattern=r"^[ -~\n\t]*$", max_length=CHARACTERS_MAX)]
 
 
-class ScreenDefined(Event):
+class OfScreen(Event):
+    """What is said of a screen by name, on ``ctl.screens.<name>``."""
+
+    channel: ClassVar[str] = "ctl"
+    name: Name
+
+
+class ScreenDefined(OfScreen):
     """A screen from here on, travelling on ``ctl.screens.<name>``; it replaces the one of its name.
 
     `instruments` are as in IndicatorSetDefined, `bars` a spec (``15m``). `condition` is of the
-    language of schemas/screening: a signal where it comes true. None: the score of every bar.
+    language of schemas/screening: a signal where it comes true. Empty: the score of every bar.
     A version of the engine leaves out a screen whose condition it does not know.
     """
 
-    channel: ClassVar[str] = "ctl"
-    name: Name
     instruments: Annotated[tuple[Pattern, ...], Field(min_length=1, max_length=200, strict=False)]
     bars: Spec
-    condition: Condition | None = None
+    condition: Condition
 
 
-class ScreenRemoved(Event):
+class ScreenRemoved(OfScreen):
     """The screen of this name ends, on the same subject."""
-
-    channel: ClassVar[str] = "ctl"
-    name: Name

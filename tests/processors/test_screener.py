@@ -33,7 +33,7 @@ EVERY = tuple(
     ScreenDefined(name=name, instruments=("*",), bars="1m", condition=one.condition)
     for name, one in sorted(STRATEGIES.items())
 )
-SCORE = ScreenDefined(name="the-score", instruments=("*",), bars="1m")
+SCORE = ScreenDefined(name="the-score", instruments=("*",), bars="1m", condition="")
 SHORT = tuple(
     ScreenDefined(name=f"s{k:02d}", instruments=("*",), bars="1m", condition=condition)
     for k, condition in enumerate(
@@ -48,12 +48,12 @@ SHORT = tuple(
 )
 
 
-def screen(condition: str | None, **more: Any) -> ScreenDefined:
+def screen(condition: str, **more: Any) -> ScreenDefined:
     fields = {"name": "a", "instruments": ("*",), "bars": "1m", "condition": condition}
     return ScreenDefined(**fields | more)
 
 
-def raised(condition: str | None, closes: list[float], **options: Any) -> list[int]:
+def raised(condition: str, closes: list[float], **options: Any) -> list[int]:
     """Indices of the bars where a condition comes true, of bars with these closes."""
     log = Log(table())
     for minute, close in enumerate(closes):

@@ -129,6 +129,8 @@ class World:
     slots: dict[tuple[str, str], int] = field(default_factory=dict)
     pairs: dict[str, list[int]] = field(default_factory=dict)
     indicator_sets: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    screens: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    """By name."""
     fees: dict[Feed, int] = field(default_factory=dict)
     parked: dict[str, dict[int, int]] = field(default_factory=lambda: {p: {} for p in PARKING})
 
@@ -213,6 +215,10 @@ class World:
             self.indicator_sets[subject] = event
         elif event["event"].startswith("IndicatorSetRemoved."):
             self.indicator_sets.pop(subject, None)
+        elif event["event"].startswith("ScreenDefined."):
+            self.screens[event["name"]] = event
+        elif event["event"].startswith("ScreenRemoved."):
+            self.screens.pop(event["name"], None)
         if event["event"].startswith("FeesDefined."):
             feed = event["venue"], event["product"]
             self.fees[feed] = event["taker_ppm"]
