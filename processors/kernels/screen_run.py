@@ -49,7 +49,8 @@ def watch(
     """
     slots = frames["slot"].astype(np.int64)
     modes, since = admit(state, slots, spec, keys_of(bars), bars["flags"])
-    if (taken := modes != OLDER).sum(dtype=np.int64) < len(bars):
+    taken = modes != OLDER
+    if not taken.all():
         bars, frames, at = bars[taken], frames[taken], at[taken]
         slots, modes, since = slots[taken], modes[taken], since[taken]
     read = columns(bars, frames)
