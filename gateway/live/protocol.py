@@ -34,8 +34,8 @@ whatever was committed before the subscription is of a position <= `as_of` <= R.
 
 **Slow clients.** Queues are bounded. Of quotes, and of revisions of one bar, or signal, the latest
 waits and the others are gone. Of trades, and where there are too many bars, the oldest are dropped,
-and a `gap` says how many updates (null: not known) of which channel, symbol and venue (null: any). After
-a gap: a new snapshot with its `as_of`.
+and a `gap` says how many updates (null: not known) of which channel, symbol and venue (null: any).
+After a gap: a new snapshot with its `as_of`.
 
 **Close codes.** 1001 no pong within 5 s of a ping (every 30 s), or the server stops; 1008 too many
 messages; 1009 a message over 4 KB. HTTP 503 before the handshake: too many clients.
