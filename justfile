@@ -46,7 +46,7 @@ fmt: setup
 lock:
     uv pip compile pyproject.toml --extra embedded --group dev --universal --python-version 3.11 --generate-hashes --output-file requirements.lock
 
-# a benchmark: pipeline, rebuild, replay, latency, feeds, wire, book, indicators, backtest, verify, growth, archive, soak
+# a benchmark: pipeline, rebuild, replay, latency, feeds, wire, book, indicators, screener, backtest, verify, growth, archive, soak
 bench name *arguments: setup
     {{ python }} -m tidemill.deploy.cli bench {{ name }} {{ arguments }}
 

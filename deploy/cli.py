@@ -439,6 +439,33 @@ def activity_bars(
     run(sets.change(sets.ACTIVITY_BARS, name, fields if asked else None, remove, data_dir, json))
 
 
+@app.command()
+def screens(
+    name: Annotated[str, typer.Argument(help="Name of the screen; without one, list all.")] = "",
+    condition: Annotated[
+        str, typer.Argument(help="As 'rsi(14) < 30 and close > sma(200)', or a strategy's name.")
+    ] = "",
+    on: Annotated[str, typer.Option(help="BTCUSDT.BINANCE, *.BINANCE or *, with commas.")] = "*",
+    bars: Annotated[str, typer.Option(help="1m, 15m, tick, ...; 1m, or the strategy's.")] = "",
+    score: Annotated[bool, typer.Option("--score", help="Say the score of every bar.")] = False,
+    remove: Annotated[bool, typer.Option("--remove", help="End the screen.")] = False,
+    data_dir: DataDir = DATA_DIR,
+    json: Json = False,
+) -> None:
+    """Append the fact of a screen that runs from here on; or list screens and strategies."""
+    from tidemill.deploy.commands import sets
+    from tidemill.deploy.commands.output import run
+
+    strategy = sets.SCREENS.known.get(condition, {"condition": condition, "bars": ""})
+    fields = {
+        "instruments": on.split(","),
+        "bars": bars or strategy["bars"] or "1m",
+        "condition": strategy["condition"],
+    }
+    wanted = fields if bool(condition) != score else None
+    run(sets.change(sets.SCREENS, name, wanted, remove, data_dir, json))
+
+
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def bench(context: typer.Context, name: str) -> None:
     """Run a benchmark: pipeline, rebuild, replay, backtest, latency, verify, growth, and more."""

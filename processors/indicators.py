@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from tidemill.processors.kernels.indicator import BAR_INPUTS, Values
+from tidemill.processors.kernels.bar_columns import Ints, closing, columns, keys_of, specs_of
+from tidemill.processors.kernels.indicator import Values
 from tidemill.processors.kernels.indicator_state import (
     LATE,
     SPECS,
@@ -26,18 +27,9 @@ from tidemill.processors.kernels.indicator_state import (
     plan,
 )
 from tidemill.processors.processor import Emit, Processor, Records, Run
-from tidemill.schemas.bar_type import SPEC_OF_INTERVAL_S
-from tidemill.schemas.enums import BarAggregation
 from tidemill.schemas.events.indicators import IndicatorSetDefined
 from tidemill.schemas.kinds.indicator import INDICATOR
 
-_SPEC_OF_SECONDS = {s: SPECS.index(spec) for s, spec in SPEC_OF_INTERVAL_S.items() if spec in SPECS}
-_SPEC_OF_AGGREGATION = {int(a): SPECS.index(a.name.lower()) for a in BarAggregation}
-_EXACT = (
-    *("open", "high", "low", "close"),
-    *("volume", "quote_volume", "taker_buy_volume"),
-)
-Ints = np.ndarray[Any, np.dtype[np.int64]]
 Part = tuple[Records, Ints, Ints]
 """Records (N,) of kind `indicator`, the bar of each in the run, and its place at that bar."""
 
@@ -47,7 +39,7 @@ def step(state: Records, run: Run) -> list[Emit]:
     if not run.settings:
         return []
     sets = tuple(one for one in run.settings if isinstance(one, IndicatorSetDefined))
-    slots, specs = run.frames["slot"], _specs(run)
+    slots, specs = run.frames["slot"], specs_of(run)
     parts: list[Part] = []
     for slot in np.unique(slots).tolist():
         of = run.instruments[slot]
@@ -62,58 +54,23 @@ def step(state: Records, run: Run) -> list[Emit]:
     return _emitted(run, specs, parts)
 
 
-def _specs(run: Run) -> Ints:
-    """Return of each frame, which is one bar, the index of its spec in SPECS, -1 for none."""
-    if run.kind == "bar":
-        numbers, known = run.records["interval_s"], _SPEC_OF_SECONDS
-    elif run.kind == "activity_bar":
-        numbers, known = run.records["aggregation"], _SPEC_OF_AGGREGATION
-    else:
-        raise ValueError(f"indicators does not read {run.kind}")
-    of_bars = numbers[run.frames["start"]]
-    specs = np.full(len(of_bars), -1, np.int64)
-    for number, spec in known.items():
-        specs[of_bars == number] = spec
-    return specs
-
-
 def _told(row: Row, found: Plan, spec: int, run: Run, bars: Ints) -> list[Part]:
     """Take an instrument's bars of one spec; return what each of its indicators says."""
     records = run.records[run.frames["start"][bars]]
-    first = run.frames[bars[0]]
-    columns = _columns(records, int(first["price_exponent"]), int(first["quantity_exponent"]))
-    keys = records["ts_open"] if run.kind == "bar" else records["sequence"].astype(np.int64)
+    read, keys = columns(records, run.frames[bars]), keys_of(records)
     parts = []
     for place, wanted in enumerate(found.wanted):
         if wanted.spec == spec:
-            values, flags = _run(row, place, wanted, columns, keys, records["flags"])
+            values, flags = _run(row, place, wanted, read, keys, records["flags"])
             parts.append(_records(wanted, place, records, values, flags, bars))
     return parts
-
-
-def _columns(records: Records, price: int, quantity: int) -> dict[str, Values]:
-    """Return what indicators read of bars, (N,) float64 each, in units of price and quantity."""
-    exponents = dict.fromkeys(_EXACT[:4], price) | dict.fromkeys(_EXACT[4:], quantity)
-    exponents["quote_volume"] = price + quantity
-    columns: dict[str, Values] = {}
-    for name in _EXACT[:4]:
-        columns[name] = records[name].astype(np.float64)
-    for name in _EXACT[4:]:
-        high = records[f"{name}_hi"].astype(np.float64) * 2.0**64
-        columns[name] = high + records[f"{name}_lo"].astype(np.float64)
-    for name, exponent in exponents.items():
-        power = 10.0 ** abs(exponent)
-        columns[name] = columns[name] / power if exponent < 0 else columns[name] * power
-    for name in BAR_INPUTS[len(_EXACT) :]:
-        columns[name] = records[name].astype(np.float64)
-    return columns
 
 
 def _run(
     row: Row,
     place: int,
     wanted: Wanted,
-    columns: dict[str, Values],
+    read: dict[str, Values],
     keys: Ints,
     flags: Any,
 ) -> tuple[Values, Any]:
@@ -122,7 +79,7 @@ def _run(
     instance = row["instances"][place]
     words = slice(int(instance["start"]), int(instance["start"] + instance["words"]))
     now, before = row["words"][words], row["before"][words]
-    inputs = np.ascontiguousarray([columns[name] for name in wanted.indicator.inputs])
+    inputs = np.ascontiguousarray([read[name] for name in wanted.indicator.inputs])
     values = np.full((len(wanted.indicator.outputs), len(keys)), np.nan)
     told = np.zeros(len(keys), np.uint16)
     begin = 0
@@ -162,11 +119,7 @@ def _records(
     records = INDICATOR.empty(len(bar))
     for name in ("at_r", "at_i", "ts_open", "revision"):
         records[name] = bars[name][bar]
-    if "ts_close" in (bars.dtype.names or ()):
-        records["ts_close"] = bars["ts_close"][bar]
-    else:
-        length = bars["interval_s"][bar].astype(np.int64) * 1_000_000_000
-        records["ts_close"] = records["ts_open"] + length
+    records["ts_close"] = closing(bars)[bar]
     records["flags"] = flags[bar]
     records["indicator"] = wanted.name.encode()
     records["output"] = np.array([o.encode() for o in wanted.indicator.outputs], "S16")[output]

@@ -14,6 +14,8 @@ from tidemill.projections.clickhouse.liquidations import LIQUIDATIONS
 from tidemill.projections.clickhouse.opportunities import OPPORTUNITIES
 from tidemill.projections.clickhouse.prices import PRICES
 from tidemill.projections.clickhouse.quotes import QUOTES
+from tidemill.projections.clickhouse.screens import SCREENS
+from tidemill.projections.clickhouse.signals import SIGNALS
 from tidemill.projections.clickhouse.times import TIMES
 from tidemill.projections.clickhouse.top_levels import TOP_LEVELS
 from tidemill.projections.clickhouse.trades import TRADES
@@ -41,6 +43,8 @@ VERSIONS: tuple[Table, ...] = (
     DERIVATIVE_METRICS,
     OPPORTUNITIES,
     INDICATORS,
+    SIGNALS,
+    SCREENS,
     LIQUIDATIONS,
     VENUE_BARS,
     FEED_EVENTS,

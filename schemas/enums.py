@@ -147,3 +147,49 @@ class OpportunityFlag(IntFlag):
     FEES_UNKNOWN = 1  # no fact says a leg's fee: it counts as 0, and `net` is an upper bound
     QUOTED = 2  # a leg is known by its best quote only
     BOUNDED = 4  # the end of the known levels was reached: there may be more
+
+
+class SignalStatus(IntEnum):
+    """What a signal says of its screen at its bar."""
+
+    WITHDRAWN = 0  # a revision of the bar took back that its condition came true
+    RAISED = 1  # its condition came true
+    SCORED = 2  # the score of a bar, of a screen without a condition
+
+
+class Recommendation(IntEnum):
+    """What a score of 0 to 100 comes to; NONE where there is no score yet."""
+
+    NONE = 0
+    STRONG_SELL = 1
+    SELL = 2
+    HOLD = 3
+    BUY = 4
+    STRONG_BUY = 5
+
+
+class ScreenTrend(IntEnum):
+    """Where a score points; NONE where there is no score yet."""
+
+    NONE = 0
+    BEARISH = 1
+    NEUTRAL = 2
+    BULLISH = 3
+
+
+class Momentum(IntEnum):
+    """How strong a trend is, whichever way; NONE where that is not known yet."""
+
+    NONE = 0
+    WEAK = 1
+    MODERATE = 2
+    STRONG = 3
+
+
+class Volatility(IntEnum):
+    """How far a bar reaches; NONE where that is not known yet."""
+
+    NONE = 0
+    LOW = 1
+    MEDIUM = 2
+    HIGH = 3

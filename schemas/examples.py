@@ -16,12 +16,17 @@ from tidemill.schemas.enums import (
     FundingSignal,
     InterestSignal,
     Legs,
+    Momentum,
     OpportunityFlag,
     OpportunityStatus,
     OrderSide,
+    Recommendation,
     RecordFlag,
+    ScreenTrend,
     Signal,
+    SignalStatus,
     SpreadQuality,
+    Volatility,
 )
 from tidemill.schemas.events.activity_bars import ActivityBarsDefined, ActivityBarsRemoved
 from tidemill.schemas.events.archive import RangeSealed, TrimAnnounced
@@ -45,6 +50,7 @@ from tidemill.schemas.events.feed import (
 from tidemill.schemas.events.fees import FeesDefined
 from tidemill.schemas.events.indicators import IndicatorSetDefined, IndicatorSetRemoved
 from tidemill.schemas.events.instrument import InstrumentDefined, InstrumentDefinedV1
+from tidemill.schemas.events.screens import ScreenDefined, ScreenRemoved
 from tidemill.schemas.frame import INT64_NULL, FieldType, Frame, Kind
 from tidemill.schemas.kinds import KINDS
 from tidemill.schemas.rows import Row, from_rows
@@ -122,6 +128,23 @@ ROWS: dict[str, list[Row]] = {
         {
             **_AT, "n": 33 << 24 | 2, "ts_open": TS, "ts_close": TS + 60_000 * _MS,
             "indicator": "sma(20)", "output": "sma", "value": 61_850.1,
+        },
+    ],
+    "signal": [
+        {
+            **_AT, "ts_open": TS, "ts_close": TS + 900_000 * _MS, "revision": 1,
+            "flags": BarFlag.LATE, "bars": "15m", "status": SignalStatus.RAISED,
+            "recommendation": Recommendation.BUY, "trend": ScreenTrend.BULLISH,
+            "momentum": Momentum.MODERATE, "volatility": Volatility.LOW, "score": 65.0,
+            "rsi_points": 15.0, "macd_points": -10.0, "average_points": 0.0, "band_points": 10.0,
+            "stochastic_points": 0.0, "close": 61_837.63, "rsi": 29.5, "macd": -12.25,
+            "macd_signal": -11.5, "ema_20": 61_900.5, "ema_50": 61_837.63, "ema_200": 62_000.25,
+            "upper": 62_100.5, "lower": 61_840.5, "stochastic_k": 21.5, "stochastic_d": 19.25,
+            "adx": 22.5, "atr_percent": 0.75,
+        },
+        {
+            **_AT, "n": 33 << 24 | 2, "ts_open": TS, "ts_close": TS + 900_000 * _MS, "bars": "tick",
+            "status": SignalStatus.WITHDRAWN,
         },
     ],
     "book": [
@@ -319,6 +342,11 @@ EVENTS: dict[str, Event] = {
             bars=("1m", "1h"), indicators=("sma(200)", "macd(12,26,9)", "obv"),
         ),
         IndicatorSetRemoved(sequence=SEQUENCE, name="trend"),
+        ScreenDefined(
+            sequence=SEQUENCE, name="oversold", instruments=("BTCUSDT.BINANCE", "*.OKX"),
+            bars="15m", condition="rsi(14) < 30 and close > sma(200)",
+        ),
+        ScreenRemoved(sequence=SEQUENCE, name="oversold"),
         FeesDefined(
             sequence=SEQUENCE, venue="BINANCE", product="SPOT", taker_ppm=1_000, maker_ppm=-50
         ),

@@ -64,7 +64,8 @@ def _column(records: NDArray[np.void], field: Field) -> list[Any]:
 
 
 def readable(frame: Frame) -> list[Row]:
-    """Return the frame's records with exact decimal text, names of enumerations and null."""
+    """Return the frame's records with exact decimal text, names of enumerations and null; a double
+    that is not known, NaN, is null."""
     exponents = {
         "price": frame.price_exponent,
         "quantity": frame.quantity_exponent,
@@ -78,7 +79,7 @@ def readable(frame: Frame) -> list[Row]:
 
 
 def _readable(field: Field, value: Any, exponents: dict[str, int]) -> Any:
-    if field.optional and value == INT64_NULL:
+    if (field.optional and value == INT64_NULL) or value != value:
         return None
     if field.unit in exponents:
         return text_of(value, exponents[field.unit])

@@ -91,7 +91,8 @@ class Emit(NamedTuple):
 
     `records` (N,) is of the kind's dtype with `at_r`, `at_i` set and `n` zero: the runtime numbers
     them. `slots` (N,) int32 says whose they are; `specs` (N,) uint8 indexes Processor.specs.
-    For JSON events `events` has N of them instead.
+    For JSON events `events` has N of them instead. `names`: what `specs` indexes where that is
+    configuration, at most 256 and the same for all of a kind while it holds.
     """
 
     kind: str
@@ -99,6 +100,7 @@ class Emit(NamedTuple):
     specs: np.ndarray[Any, np.dtype[np.uint8]]
     records: Records
     events: Sequence[Derived] = ()
+    names: tuple[str, ...] = ()
 
 
 def join_records(parts: Sequence[Records]) -> Records:

@@ -8,6 +8,7 @@
     bars.<spec>.<VENUE>.<SYMBOL>.<pp>      derived frames, and so for the other plurals below
     activity_bars.<aggregation>.<VENUE>.<SYMBOL>.<pp>    bars that close by what was traded
     indicators.<spec>.<VENUE>.<SYMBOL>.<pp>    of bars of that spec
+    signals.<screen>.<VENUE>.<SYMBOL>.<pp>     of the screen of that name
     prices.<spec>.ALL.<BASE/QUOTE>.<pp>    over venues; and so arbitrage.<spec>
     feeds.<what>.<VENUE>.<PRODUCT>.all     derived events of a feed
     dlq.<processor>.<pp>   ckpt.<graph>.<pp>
@@ -26,6 +27,7 @@ OUT_SUBJECTS = (
     "bars.>",
     "activity_bars.>",
     "indicators.>",
+    "signals.>",
     "prices.>",
     "books.>",
     "levels.>",
@@ -41,6 +43,7 @@ DERIVED = {
     "bars": "bar",
     "activity_bars": "activity_bar",
     "indicators": "indicator",
+    "signals": "signal",
     "prices": "price",
     "books": "book_metrics",
     "levels": "book_level",

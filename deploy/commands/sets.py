@@ -1,7 +1,7 @@
-"""`tidemill indicators`, `tidemill activity-bars`: facts of what is made of which instruments."""
+"""`tidemill indicators`, `activity-bars`, `screens`: facts of what is made of which instruments."""
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,26 +15,44 @@ from tidemill.schemas.bar_type import ACTIVITY_SPECS
 from tidemill.schemas.errors import Unreadable
 from tidemill.schemas.events.activity_bars import ActivityBarsDefined, ActivityBarsRemoved
 from tidemill.schemas.events.indicators import IndicatorSetDefined, IndicatorSetRemoved
+from tidemill.schemas.events.screens import ScreenDefined, ScreenRemoved
+from tidemill.schemas.screening.strategies import STRATEGIES
 from tidemill.streams.appender import Appender
 from tidemill.streams.log import Log
 
-Change = ActivityBarsDefined | ActivityBarsRemoved | IndicatorSetDefined | IndicatorSetRemoved
+Defined = ActivityBarsDefined | IndicatorSetDefined | ScreenDefined
+Change = Defined | ActivityBarsRemoved | IndicatorSetRemoved | ScreenRemoved
 
 
 @dataclass(frozen=True)
 class Sets:
-    """Sets that travel on ``ctl.<what>.<name>``: the events that define and end one, and what says
-    which of several could not run as they are meant."""
+    """Sets that travel on ``ctl.<what>.<name>``: the events that define and end one, what says
+    which of several, in order of name, could not run as they are meant, and what they may name."""
 
     what: str
-    defined: type[ActivityBarsDefined | IndicatorSetDefined]
-    removed: type[ActivityBarsRemoved | IndicatorSetRemoved]
+    defined: type[Defined]
+    removed: type[ActivityBarsRemoved | IndicatorSetRemoved | ScreenRemoved]
     problems: Callable[[Any], list[str]]
+    known: Mapping[str, Any] = field(default_factory=dict, compare=False)
+
+
+def _of_screens(screens: Sequence[ScreenDefined]) -> list[str]:
+    # Reads every indicator's kernel: only who defines a screen waits for them.
+    from tidemill.processors.kernels.screen_plan import problems
+
+    return problems(screens)
 
 
 INDICATORS = Sets("indicators", IndicatorSetDefined, IndicatorSetRemoved, indicator_state.problems)
 ACTIVITY_BARS = Sets(
     "activity_bars", ActivityBarsDefined, ActivityBarsRemoved, activity_plan.problems
+)
+SCREENS = Sets(
+    "screens",
+    ScreenDefined,
+    ScreenRemoved,
+    _of_screens,
+    {name: strategy._asdict() for name, strategy in STRATEGIES.items()},
 )
 DEMO: dict[Sets, Change] = {
     INDICATORS: IndicatorSetDefined(
@@ -45,6 +63,12 @@ DEMO: dict[Sets, Change] = {
     ),
     ACTIVITY_BARS: ActivityBarsDefined(
         name="demo", instruments=("*",), bars=tuple(spec.upper() for spec in ACTIVITY_SPECS)
+    ),
+    SCREENS: ScreenDefined(
+        name="momentum",
+        instruments=("*",),
+        bars="1s",
+        condition="crosses_above(rsi(14), 50) or crosses_below(rsi(14), 50)",
     ),
 }
 """What a demo shows."""
@@ -79,7 +103,7 @@ async def change(
         changed = await define(opened.log, of, [event] if event else [])
         sets = await defined(opened.log, of)
     listed = {name: one.model_dump(exclude={"sequence", "name"}) for name, one in sets.items()}
-    answer({"sets": listed, "changed": changed}, json)
+    answer({"sets": listed, "changed": changed, **({"known": of.known} if of.known else {})}, json)
     return Exit.HELD
 
 
@@ -96,7 +120,9 @@ async def define(log: Log, of: Sets, wanted: Iterable[Change]) -> list[str]:
             sets[one.name] = one
         if sets.get(one.name) != before:
             changed.append(one)
-    if changed and (wrong := of.problems(list(sets.values()))):
+    in_order = [sets[name] for name in sorted(sets)]
+    adds = any(isinstance(one, of.defined) for one in changed)  # what is wrong can be removed
+    if adds and (wrong := of.problems(in_order)):
         raise ValueError("; ".join(wrong))
     for event in changed:
         appender = Appender(log, f"ctl.{of.what}.{event.name}")

@@ -12,6 +12,7 @@ from tidemill.deploy.why import (
     indicators,
     opportunities,
     prices,
+    signals,
 )
 from tidemill.deploy.why.deriving import Found, Record, derive, records
 from tidemill.deploy.why.facts import Held, Shown, get, whole
@@ -27,6 +28,7 @@ EXPLAIN: Mapping[str, Callable[[Context, Record], Awaitable[Explained]]] = {
     "bar": bars.explain,
     "activity_bar": activity_bars.explain,
     "indicator": indicators.explain,
+    "signal": signals.explain,
     "price": prices.explain,
     "book_metrics": books.explain,
     "book_level": books.explain,

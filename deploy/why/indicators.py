@@ -1,6 +1,7 @@
 """Why an indicator is as it is: the sets that ask for it, and what every bar before came of."""
 
 from tidemill.deploy.why.deriving import Record
+from tidemill.deploy.why.facts import Shown
 from tidemill.deploy.why.reading import (
     Context,
     Explained,
@@ -13,7 +14,6 @@ from tidemill.deploy.why.reading import (
     used,
 )
 from tidemill.processors.kernels.indicator_state import SPECS, plan
-from tidemill.schemas.bar_type import ACTIVITY_SPECS
 from tidemill.schemas.events.indicators import IndicatorSetDefined, IndicatorSetRemoved
 from tidemill.schemas.identifiers import ALL, partition_token
 
@@ -24,7 +24,27 @@ async def explain(context: Context, record: Record) -> Explained:
     Every bar since it began counts, so everything that made a bar does. The check is that a set in
     force asks for it; the value itself was derived from LOG again before this is called.
     """
-    row, name = record.raw, record.name
+    name = record.name
+    sets = [
+        (r, event)
+        for r, event in await said(context, ["ctl.indicators.*"])
+        if isinstance(event, IndicatorSetDefined | IndicatorSetRemoved)
+    ]
+    inputs = [events_shown("sets of indicators", sets, context), *await of_bars(context, record)]
+    newest = {event.name: event for _, event in sets}
+    in_force = tuple(
+        one for _, one in sorted(newest.items()) if isinstance(one, IndicatorSetDefined)
+    )
+    asks = any(
+        (one.name, SPECS[one.spec]) == (record.raw["indicator"], name.spec)
+        for one in plan(in_force, name.symbol, name.venue).wanted
+    )
+    return Explained(inputs, [check("a set asks for it", True, asks)])
+
+
+async def of_bars(context: Context, record: Record) -> list[Shown]:
+    """Return what every bar of a record's instrument came of, up to the cause."""
+    name = record.name
     product = context.found.defined[name.venue, name.symbol][1].product
     of_feed = f"{name.venue}.{product}.{partition_token(ALL)}"
     subjects = {
@@ -37,24 +57,9 @@ async def explain(context: Context, record: Record) -> Explained:
             keep = upto(message, frame, context.cause)
             gathered = trades if frame.kind.name == "trade" else clock
             gathered.used.append(used(message, frame, keep))
-    sets = [
-        (r, event)
-        for r, event in await said(context, ["ctl.indicators.*"])
-        if isinstance(event, IndicatorSetDefined | IndicatorSetRemoved)
-    ]
-    inputs = [events_shown("sets of indicators", sets, context), trades.shown(context)]
-    inputs.append(clock.shown(context))
+    shown = [trades.shown(context), clock.shown(context)]
     if heard := await said(context, subjects["event"]):
-        inputs.append(events_shown("what was said of its feed and trades", heard, context))
-    if name.spec in ACTIVITY_SPECS:
-        asked = await said(context, ["ctl.activity_bars.*"])
-        inputs.append(events_shown("sets of activity bars", asked, context))
-    newest = {event.name: event for _, event in sets}
-    in_force = tuple(
-        one for _, one in sorted(newest.items()) if isinstance(one, IndicatorSetDefined)
-    )
-    asks = any(
-        (one.name, SPECS[one.spec]) == (row["indicator"], name.spec)
-        for one in plan(in_force, name.symbol, name.venue).wanted
-    )
-    return Explained(inputs, [check("a set asks for it", True, asks)])
+        shown.append(events_shown("what was said of its feed and trades", heard, context))
+    if asked := await said(context, ["ctl.activity_bars.*"]):
+        shown.append(events_shown("sets of activity bars", asked, context))
+    return shown

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Iterator
+from itertools import product
 
 from tidemill.gateway.live.metrics import Metrics
 from tidemill.gateway.live.outbox import Outbox
@@ -135,8 +136,7 @@ class Hub:
                 outbox.put(update)
 
     def _takers(self, topic: Topic) -> Iterator[tuple[Outbox, None]]:
-        for symbol in (topic.symbol, ANY):
-            for venue in (topic.venue, ANY):
-                wanted = self._wanting.get(topic._replace(symbol=symbol, venue=venue))
-                if wanted:
-                    yield from wanted.items()
+        screens = (topic.screen, ANY) if topic.screen else ("",)
+        for symbol, venue, screen in product((topic.symbol, ANY), (topic.venue, ANY), screens):
+            named = topic._replace(symbol=symbol, venue=venue, screen=screen)
+            yield from self._wanting.get(named, {}).items()

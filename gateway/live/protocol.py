@@ -4,11 +4,13 @@ A client sends JSON objects, at most ten a second:
 
     {"op": "subscribe", "channel": "trades", "symbol": "BTCUSDT", "venue": "BINANCE"}
     {"op": "subscribe", "channel": "bars", "symbol": "*", "venue": "*", "interval": "1m"}
+    {"op": "subscribe", "channel": "signals", "symbol": "*", "venue": "*", "screen": "oversold"}
     {"op": "unsubscribe", ...the same...}
     {"op": "ping"}
 
-``*`` means every symbol, or venue. Channels are trades, quotes, bars and their indicators; the last
-two have an interval: ``1m``, or, of bars that close by what was traded, ``tick``, ``renko``, ...
+``*`` means every symbol, venue, or screen. Channels are trades, quotes, bars, their indicators, and
+signals. Bars and indicators have an interval: ``1m``, or, of bars that close by what was traded,
+``tick``, ``renko``, ...; signals a screen. A number of a signal that is not known yet is null.
 The server sends JSON arrays of one or more objects, in order. Some are events:
 
     {"event": "connected", "as_of": r}
@@ -30,10 +32,10 @@ only the last of a frame is sent.
 updates apply exactly the records with ``r > R``: nothing is missing, nothing is there twice. For
 whatever was committed before the subscription is of a position <= `as_of` <= R.
 
-**Slow clients.** Queues are bounded. Of quotes, and of revisions of one bar, the latest waits and
-the others are gone. Of trades, and where there are too many bars, the oldest are dropped, and a
-`gap` says how many updates (null: not known) of which channel, symbol and venue (null: any). After
-a gap: a new snapshot with its `as_of`.
+**Slow clients.** Queues are bounded. Of quotes, and of revisions of one bar, or signal, the latest
+waits and the others are gone. Of trades, and where there are too many bars, the oldest are dropped,
+and a `gap` says how many updates (null: not known) of which channel, symbol and venue (null: any).
+After a gap: a new snapshot with its `as_of`.
 
 **Close codes.** 1001 no pong within 5 s of a ping (every 30 s), or the server stops; 1008 too many
 messages; 1009 a message over 4 KB. HTTP 503 before the handshake: too many clients.
@@ -47,23 +49,26 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 from tidemill.schemas.bar_type import ACTIVITY_SPECS, BUILT_SPECS
 
 ANY = "*"
-Channel = Literal["trades", "quotes", "bars", "indicators"]
+Channel = Literal["trades", "quotes", "bars", "indicators", "signals"]
 OF_BARS = ("bars", "indicators")
 Code = Literal["INVALID_INPUT", "RATE_LIMITED", "TOO_MANY_SUBSCRIPTIONS"]
 
 
 class Topic(NamedTuple):
-    """What is subscribed to. `interval` is empty but for bars and their indicators."""
+    """What is subscribed to. `interval` is empty but for bars and their indicators, `screen` but
+    for signals."""
 
     channel: str
     symbol: str
     venue: str
     interval: str = ""
+    screen: str = ""
 
     def fields(self) -> dict[str, Any]:
         """The topic as events and updates name it."""
         named = {"channel": self.channel, "symbol": self.symbol, "venue": self.venue}
-        return {**named, "interval": self.interval} if self.interval else named
+        more = {"interval": self.interval, "screen": self.screen}
+        return named | {name: value for name, value in more.items() if value}
 
 
 class Request(BaseModel):
@@ -76,6 +81,7 @@ class Request(BaseModel):
     symbol: Annotated[str, Field(pattern=r"^([A-Z0-9][A-Z0-9_\-/:]{0,47}|\*)$")]
     venue: Annotated[str, Field(pattern=r"^([A-Z0-9][A-Z0-9_\-/:]{0,15}|\*)$")]
     interval: str = ""
+    screen: Annotated[str, Field(pattern=r"^([a-z0-9][a-z0-9_-]{0,31}|\*)?$")] = ""
 
     @model_validator(mode="after")
     def _bars_have_an_interval(self) -> Self:
@@ -84,12 +90,14 @@ class Request(BaseModel):
             raise ValueError(f"interval of {self.channel} is one of {', '.join(specs)}")
         if self.channel not in OF_BARS and self.interval:
             raise ValueError(f"{self.channel} have no interval")
+        if (self.channel == "signals") != bool(self.screen):
+            raise ValueError("signals, and nothing else, have a screen: its name, or *")
         return self
 
     @property
     def topic(self) -> Topic:
         """What it is about."""
-        return Topic(self.channel, self.symbol, self.venue, self.interval)
+        return Topic(self.channel, self.symbol, self.venue, self.interval, self.screen)
 
 
 class Ping(BaseModel):

@@ -11,7 +11,7 @@ from tidemill.streams.subjects import Subject
 
 FILTERS = (
     *("md.trade.*.*.*", "md.quote.*.*.*", "time"),
-    *("bars.*.*.*.*", "activity_bars.*.*.*.*", "indicators.*.*.*.*"),
+    *("bars.*.*.*.*", "activity_bars.*.*.*.*", "indicators.*.*.*.*", "signals.*.*.*.*"),
 )
 """Subjects that are listened to; `time` says how far LOG is where nothing else happens."""
 _CHANNELS = {
@@ -20,8 +20,9 @@ _CHANNELS = {
     "bar": "bars",
     "activity_bar": "bars",
     "indicator": "indicators",
+    "signal": "signals",
 }
-DERIVED = frozenset({"bars", "indicators"})
+DERIVED = frozenset({"bars", "indicators", "signals"})
 """Channels whose records carry the position of their cause."""
 _EXACT = {"price", "quantity", "notional"}
 _MS = 1_000_000
@@ -38,7 +39,11 @@ class Update(NamedTuple):
 def topic_of(subject: Subject) -> Topic | None:
     """Return what a subject's frames are updates of, None for the clock."""
     channel = _CHANNELS.get(subject.kind)
-    return None if channel is None else Topic(channel, subject.symbol, subject.venue, subject.spec)
+    if channel is None:
+        return None
+    if channel == "signals":
+        return Topic(channel, subject.symbol, subject.venue, screen=subject.spec)
+    return Topic(channel, subject.symbol, subject.venue, subject.spec)
 
 
 def updates_of(frame: Frame, topic: Topic, sequence: int) -> list[Update]:
@@ -53,6 +58,8 @@ def updates_of(frame: Frame, topic: Topic, sequence: int) -> list[Update]:
             return [_update(topic, sequence, [_quote(row, sequence, last)], topic)]
         case "indicators":
             return [_told(topic, row) for row in readable(frame)]
+        case "signals":
+            return [_signalled(topic, row) for row in readable(frame)]
     return [_update(topic, row["at_r"], [_bar(row)], (topic, _key(row))) for row in _rows(frame)]
 
 
@@ -61,6 +68,12 @@ def _told(topic: Topic, row: Row) -> Update:
     data = {"r": row["at_r"], "i": row["at_i"], **{name: row[name] for name in same}}
     named = (row["indicator"], row["output"])
     return _update(topic, row["at_r"], [data], (topic, row["ts_open"], *named))
+
+
+def _signalled(topic: Topic, row: Row) -> Update:
+    data = {"r": row.pop("at_r"), "i": row.pop("at_i"), **row}
+    slot = (topic, row["bars"], row["ts_open"], row["ts_close"])
+    return _update(topic, data["r"], [data], slot)
 
 
 def _key(row: Row) -> Any:

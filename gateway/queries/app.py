@@ -33,6 +33,9 @@ from tidemill.gateway.queries import (
     page,
     problems,
     quote,
+    screener,
+    screener_stats,
+    screener_strategies,
     statistics,
     symbols,
     trades,
@@ -48,7 +51,7 @@ QUESTIONS = (
     *(symbols, instruments, trades, candles, quote, aggregated, comparison),
     *(liquidations, venue_bars, feeds, feed_events, arbitrage),
     *(book_analysis, order_book, funding, open_interest, overview, indicators),
-    statistics,
+    *(screener, screener_stats, screener_strategies, statistics),
 )
 """Every question there is: a module with ROUTES; a path that is fixed before one that is not."""
 _ERRORS = {

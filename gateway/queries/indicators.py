@@ -23,7 +23,7 @@ _INSTANCE = r"[a-z0-9_]{1,24}\([0-9.,e+-]{0,40}\)"
 _BETWEEN = re.compile(r"(?<=\)),")
 
 
-def _bars(spec: str) -> str:
+def bars_of(spec: str) -> str:
     """Pass bars that indicators run on. Raises ValueError naming them."""
     if spec not in _SPECS:
         raise ValueError(f"{spec}: indicators run on bars of {', '.join(_SPECS)}")
@@ -33,7 +33,7 @@ def _bars(spec: str) -> str:
 class IndicatorsAsked(Asked):
     """Which values."""
 
-    timeframe: Annotated[str, AfterValidator(_bars), Field(max_length=24)] = "1m"
+    timeframe: Annotated[str, AfterValidator(bars_of), Field(max_length=24)] = "1m"
     indicators: str = Field(
         "",
         max_length=2_000,

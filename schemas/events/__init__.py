@@ -23,6 +23,7 @@ from tidemill.schemas.events.feed import (
 from tidemill.schemas.events.fees import FeesDefined
 from tidemill.schemas.events.indicators import IndicatorSetDefined, IndicatorSetRemoved
 from tidemill.schemas.events.instrument import InstrumentDefined, InstrumentDefinedV1
+from tidemill.schemas.events.screens import ScreenDefined, ScreenRemoved
 
 EVENTS: dict[str, type[Event]] = {
     kind.tag(): kind
@@ -46,6 +47,8 @@ EVENTS: dict[str, type[Event]] = {
         InstrumentDefinedV1,
         RangeSealed,
         RecordsGivenUp,
+        ScreenDefined,
+        ScreenRemoved,
         TradeGapDeclared,
         TradeGapDetected,
         TradeGapFilled,

@@ -322,7 +322,8 @@ class Engine:
         frames = np.zeros(len(slots), FRAMES)
         frames["count"], frames["start"] = 1, np.arange(len(slots))
         frames["slot"], frames["feed"] = (-1, slots) if whole else (slots, -1)
-        group, names, exponents = self._names(processor, slots, specs)
+        of_specs = emits[0].names or processor.specs
+        group, names, exponents = self._names(processor, slots, specs, of_specs)
         if made:
             at = np.array([(e.at_r, e.at_i) for e in made], "u8")
             frames["r"], frames["i"] = at[:, 0], at[:, 1]
@@ -348,10 +349,10 @@ class Engine:
         return Column(records, frames, (), n, depth, processor.name), list(packed)
 
     def _names(
-        self, processor: Processor, slots: Any, specs: Any
+        self, processor: Processor, slots: Any, specs: Any, of_specs: tuple[str, ...]
     ) -> tuple[Any, list[tuple[str, str, str, int]], list[tuple[int, int]]]:
         """Return (group (N,), the name of each group, the exponents of each group)."""
-        width = len(processor.specs)
+        width = len(of_specs)
         codes, group = np.unique(slots.astype(np.int64) * width + specs, return_inverse=True)
         names, exponents = [], []
         for code in codes:
@@ -366,7 +367,7 @@ class Engine:
                     venue, symbol = "ALL", definition.pair
                 partition = int(self.keys.partitions[slot])
                 own = (definition.price_exponent, definition.quantity_exponent)
-            names.append((processor.specs[spec], venue, symbol, partition))
+            names.append((of_specs[spec], venue, symbol, partition))
             exponents.append(processor.exponents or own)
         return group, names, exponents
 

@@ -21,5 +21,6 @@ def judged(log: Sequence[Message], out: Sequence[Message], directory: Path) -> V
         recomputed.take(message, *decoded(message))
     progress = progress_of(spool.checkpoints.values())
     derived = spool.range(1, max(len(log), spool.newest))
-    compare(recomputed.expected, recomputed.letters, derived, progress, verdicts)
+    expected, letters = recomputed.expected, recomputed.letters
+    compare(expected, letters, derived, progress, verdicts, recomputed.unjudged)
     return verdicts

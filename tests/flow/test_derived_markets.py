@@ -21,6 +21,7 @@ from tidemill.schemas.events.feed import BookGapDetected, RecordsGivenUp
 from tidemill.schemas.events.fees import FeesDefined
 from tidemill.schemas.events.indicators import IndicatorSetDefined
 from tidemill.schemas.events.instrument import InstrumentDefined
+from tidemill.schemas.events.screens import ScreenDefined
 from tidemill.schemas.identifiers import ALL
 from tidemill.schemas.identifiers import partition as partition_of
 from tidemill.schemas.kinds import KINDS
@@ -37,7 +38,7 @@ SECOND = 1_000_000_000
 PRICES, QUANTITIES = -2, -5
 DERIVED_KINDS = (
     *("book_metrics", "book_level", "book_snapshot", "derivative_metrics", "opportunity"),
-    "indicator",
+    *("indicator", "signal"),
 )
 
 
@@ -66,6 +67,8 @@ class Markets:
         self.charge("A")
         self.indicate("1s", "sma(2)", "obv", "rsi(2)", "ema(3)")
         self.count("3-TICK", "RENKO", "RANGE", "4-VALUE_RUNS")
+        self.screen("rising", "1s", "close > prev(close) and not low > highest(high, 3)")
+        self.screen("turns", "1s", "crosses_above(close, sma(2)) or rsi(2) < 40")
         for tenth in range(10 * seconds):
             if tenth == 20:
                 self.define(self.instruments[5:])
@@ -74,6 +77,8 @@ class Markets:
                 self.charge("A")
                 self.indicate("1s", "tick", "atr(3)", "ema(3)", "sma(2)")
                 self.count("2-TICK", "RENKO", "4-VALUE_RUNS", "3-TICK_IMBALANCE")
+                self.screen("turns", "1s", "prev(rsi(2), 2) > 45 or lowest(low, 3) == low")
+                self.screen("score", "1s", "")
             known = self.instruments[: 5 if tenth < 20 else None]
             for _ in range(self.random.randrange(12)):
                 self.say(self.random.choice(known))
@@ -106,6 +111,11 @@ class Markets:
         """Ask for bars by what is traded from here on."""
         wanted = ActivityBarsDefined(name="some", instruments=("*",), bars=bars)
         self.facts.append(("ctl.activity_bars.some", events.encode(wanted)))
+
+    def screen(self, name: str, bars: str, condition: str) -> None:
+        """Watch every instrument from here on."""
+        wanted = ScreenDefined(name=name, instruments=("*",), bars=bars, condition=condition)
+        self.facts.append((f"ctl.screens.{name}", events.encode(wanted)))
 
     def statuses(self, tenth: int) -> None:
         for venue, product in (("A", "SPOT"), ("B", "SPOT"), ("C", "SPOT"), ("D", "SWAP")):

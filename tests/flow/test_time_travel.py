@@ -36,6 +36,7 @@ SEED, POSITIONS = 11, 4
 NOT_TOLD = {
     *("book_levels", "book_metrics", "book_snapshots", "top_levels"),
     *("derivatives", "derivative_metrics", "liquidations", "venue_bars", "opportunities"),
+    *("signals", "screens"),
 }
 """Tables of what this capture does not tell."""
 QUESTIONS = (

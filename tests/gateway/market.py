@@ -100,6 +100,26 @@ _INDICATORS: list[tuple[Any, ...]] = [
     (52, 1, "BTCUSDT", "BINANCE", "1h", "sma(20)", "sma", 0, 0, 7.0, 0),
     (END + 7, 1, "BTCUSDT", "BINANCE", "1m", "sma(20)", "sma", 120, 0, 9.0, 0),
 ]
+# _r, screen, symbol, bars, opens in s, revision, status, recommendation, score and its terms, flags
+_SIGNALS: list[tuple[Any, ...]] = [
+    (30, "oversold", "BTCUSDT", "1m", -60, 0, "RAISED", "NONE", None, "", 0),
+    (31, "oversold", "ETHUSDT", "1m", -60, 0, "RAISED", "BUY", 65.0, "15 -10 0 10 0", 0),
+    (32, "score", "BTCUSDT", "1m", -60, 0, "SCORED", "HOLD", 45.0, "0 10 -10 0 -5", 0),
+    (50, "score", "BTCUSDT", "1m", -60, 1, "SCORED", "SELL", 30.0, "-15 10 -20 0 5", 2),
+    (52, "score", "BTCUSDT", "1m", 0, 0, "SCORED", "STRONG_BUY", 80.0, "0 10 20 0 0", 0),
+    (53, "oversold", "ETHUSDT", "1m", -60, 1, "WITHDRAWN", "HOLD", 50.0, "0 10 -10 0 0", 2),
+    (54, "hourly", "ETHUSDT", "1h", -3600, 0, "RAISED", "STRONG_SELL", 20.0, "0 -10 -20 0 0", 0),
+    (END + 7, "score", "BTCUSDT", "1m", 10, 0, "SCORED", "BUY", 60.0, "0 10 0 0 0", 0),
+]
+# _r, name, status, bars, condition
+_SCREENS: list[tuple[Any, ...]] = [
+    (10, "oversold", "DEFINED", "1m", "rsi(14) < 30"),
+    (11, "score", "DEFINED", "1m", ""),
+    (12, "hourly", "DEFINED", "1h", "close < 5"),
+    (31, "oversold", "DEFINED", "1m", "rsi(14) < 20"),
+    (60, "hourly", "REMOVED", "", ""),
+    (END + 1, "score", "REMOVED", "", ""),
+]
 # _r, r_to, symbol, venue, base, status, tick size
 _INSTRUMENTS: list[tuple[Any, ...]] = [
     (1, 45, "BTCUSDT", "BINANCE", "BTC", "TRADING", "0.01"),
@@ -174,6 +194,25 @@ def _indicator(row: tuple[Any, ...]) -> list[Any]:
     ]
 
 
+def _signal(row: tuple[Any, ...]) -> list[Any]:
+    r, screen, symbol, bars, opens, revision, status, recommendation, score, terms, flags = row
+    length = 3_600 if bars == "1h" else 60
+    trend = "NONE" if score is None else "BULLISH" if score >= 60 else "BEARISH"
+    points = terms.split() or ["nan"] * 5
+    return [
+        *(r, 0, 7, _text(screen), _text(symbol), _text("BINANCE"), _text(bars)),
+        *(_time(at(opens)), _time(at(opens + length)), revision, flags, _text(status)),
+        *(_text(recommendation), _text(trend), _text("WEAK"), _text("LOW")),
+        *("nan" if score is None else score, *points, 101.5, *range(1, 13)),
+    ]
+
+
+def _screen(row: tuple[Any, ...]) -> list[Any]:
+    r, name, status, bars, condition = row
+    on = "*,ETHUSDT.BINANCE" if status == "DEFINED" else ""
+    return [r, 0, 0, *(_text(value) for value in (name, status, on, bars, condition))]
+
+
 def _price(row: tuple[Any, ...]) -> list[Any]:
     r, pair, seconds, exact, names, venues, flags = row
     return [
@@ -189,6 +228,7 @@ async def fill(stores: Stores) -> None:
     derived = (("bars", _BARS, _bar), ("prices", _PRICES, _price))
     derived = (*derived, ("activity_bars", _ACTIVITY_BARS, _activity_bar))
     derived = (*derived, ("indicators", _INDICATORS, _indicator))
+    derived = (*derived, ("signals", _SIGNALS, _signal), ("screens", _SCREENS, _screen))
     for name, rows, form in (*tables, *derived):
         values = ", ".join(_values(form(row)) for row in rows)
         await stores.clickhouse.command(f"INSERT INTO {TABLES[name].physical} VALUES {values}")

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from math import nan
 from typing import Any
 
 import httpx2
@@ -82,6 +83,13 @@ class Streams:
         row |= {"indicator": "macd(12,26,9)", "output": output, "value": value, "flags": 1}
         kind = KINDS["indicator"]
         subject = subjects.derived("indicators", "1m", "BINANCE", "BTCUSDT", PART)
+        await self.out.append([(subject, encode(kind, from_rows(kind, [row]), 1))], None)
+
+    async def signal(self, r: int, screen: str, close: float = 5.0) -> None:
+        row = {"at_r": r, "at_i": 3, "n": PART << 24, "ts_open": T_NS, "ts_close": T_NS + 5}
+        row |= {"bars": "15m", "status": 1, "close": close, "score": nan, "flags": 1}
+        kind = KINDS["signal"]
+        subject = subjects.derived("signals", screen, "BINANCE", "BTCUSDT", PART)
         await self.out.append([(subject, encode(kind, from_rows(kind, [row]), 1))], None)
 
     async def _append(self, kind: str, rows: list[Any], venue: str, symbol: str) -> int:
@@ -235,6 +243,32 @@ async def test_indicators_are_told_by_name_with_the_position_of_their_bar(live: 
         (told,) = update["data"]
         assert (told["indicator"], told["output"]) == ("macd(12,26,9)", "macd")
         assert (told["value"], told["flags"], told["ts_open"]) == (-12.5, ["GAP"], T_NS)
+
+
+async def test_signals_come_by_screen_and_say_null_for_what_is_not_known(live: Streams) -> None:
+    async with client_of(live) as client:
+        told = await client.subscribe("signals", screen="oversold")
+        assert (told["event"], told["screen"]) == ("subscribed", "oversold")
+        await live.signal(4_711, "other")
+        await live.signal(4_712, "oversold")
+        update = await client.hear()
+        assert (update["channel"], update["screen"], update["r"]) == ("signals", "oversold", 4_712)
+        (one,) = update["data"]
+        assert (one["bars"], one["status"], one["flags"]) == ("15m", "RAISED", ["GAP"])
+        assert (one["score"], one["close"], one["recommendation"]) == (None, 5.0, "NONE")
+        await client.subscribe("signals", symbol="*", venue="*", screen="*")
+        await live.signal(4_713, "other")
+        assert (await client.hear())["screen"] == "other"
+
+
+@pytest.mark.parametrize("more", [{}, {"screen": "A"}, {"screen": "a", "interval": "1m"}])
+async def test_signals_are_of_a_screen_and_not_of_an_interval(
+    live: Streams, more: dict[str, str]
+) -> None:
+    async with client_of(live) as client:
+        assert (await client.subscribe("signals", **more))["code"] == "INVALID_INPUT"
+        refused = await client.subscribe("trades", screen="a")
+        assert refused["code"] == "INVALID_INPUT" and "have a screen" in refused["message"]
 
 
 async def test_only_what_is_subscribed_comes_and_only_until_unsubscribed(live: Streams) -> None:

@@ -28,7 +28,7 @@ Levels = Sequence[tuple[int, int]]
 """Price and quantity of levels, best first."""
 
 Output = tuple[str, int, int, int, Any]
-"""Kind, at_r, slot, spec, and the record or event as plain values."""
+"""Kind, at_r, slot, spec, and the record or event as plain values, None for NaN."""
 
 
 def instruments(*rows: dict[str, Any]) -> Records:
@@ -215,7 +215,8 @@ def _plain(emit: Emit) -> Iterator[Output]:
             yield emit.kind, event.at_r, int(slot), int(spec), event
         else:
             record = emit.records[index]
-            values = dict(zip(record.dtype.names, record.item(), strict=True))
+            named = zip(record.dtype.names, record.item(), strict=True)
+            values = {name: None if value != value else value for name, value in named}
             yield emit.kind, int(record["at_r"]), int(slot), int(spec), values
 
 

@@ -290,6 +290,15 @@ def derived(root: str, spec: str, r: int) -> tuple[str, bytes]:
     return subject, encode(kind, records, r, *examples.exponents(kind.name))
 
 
+def screen(r: int) -> tuple[str, bytes]:
+    """A screen that is defined, changed to the score, and removed."""
+    tag = "ScreenRemoved.v1" if r == 2 else "ScreenDefined.v1"
+    event = examples.EVENTS[tag]
+    if r == 1:
+        event = event.model_copy(update={"condition": ""})
+    return "ctl.screens.oversold", encode_event(event)
+
+
 DERIVED = (
     *(("books", "1s"), ("levels", "top"), ("snapshots", "full")),
     *(
@@ -297,6 +306,7 @@ DERIVED = (
         ("arbitrage", "spot"),
         ("activity_bars", "tick"),
         ("indicators", "1m"),
+        ("signals", "oversold"),
     ),
 )
 """Roots and specs of what `derived` can make."""

@@ -12,8 +12,12 @@ from tidemill.projections.registry import TABLES
 from tidemill.projections.rows import Rows
 from tidemill.projections.sources import rows_of
 from tidemill.schemas import examples, kinds
+from tidemill.schemas.enums import SignalStatus
 from tidemill.schemas.events import encode
+from tidemill.schemas.frame import encode as encode_frame
+from tidemill.schemas.kinds import KINDS
 from tidemill.schemas.kinds.quote import TS_NONE
+from tidemill.schemas.rows import from_rows
 from tidemill.tests.projections import facts
 from tidemill.tests.projections.test_rows import plain, records_of
 
@@ -30,6 +34,8 @@ SAMPLES = {
     "derivative_metrics": [facts.derived("derivatives", "1m", k) for k in range(3)],
     "activity_bars": [facts.derived("activity_bars", "tick", k) for k in range(3)],
     "indicators": [facts.derived("indicators", "1m", k) for k in range(3)],
+    "signals": [facts.derived("signals", "oversold", k) for k in range(3)],
+    "screens": [facts.screen(k) for k in range(3)],
     "opportunities": [facts.derived("arbitrage", "spot", k) for k in range(3)],
 }
 METRICS = facts.derived("books", "1s", 9)
@@ -196,3 +202,23 @@ def test_definitions_read_back_from_postgres_as_they_were_written() -> None:
         for c in table.columns
         if c.kind not in ("text",)
     )
+
+
+def test_screens_are_told_as_they_are_defined_changed_and_removed() -> None:
+    made = rows("screens", *SAMPLES["screens"])
+    told = [
+        dict(zip([c.name for c in TABLES["screens"].columns], row, strict=True))
+        for row in to_records(TABLES["screens"].columns, made)
+    ]
+    assert [row["_r"] for row in told] == [1, 2, 3]
+    assert [row["status"] for row in told] == ["DEFINED", "DEFINED", "REMOVED"]
+    assert [row["name"] for row in told] == ["oversold"] * 3
+    assert [row["condition"] for row in told] == ["rsi(14) < 30 and close > sma(200)", "", ""]
+    assert told[0]["instruments"] == "BTCUSDT.BINANCE,*.OKX"
+
+
+def test_numbers_of_a_signal_that_are_not_known_are_nan_and_one_of_them() -> None:
+    row = {"status": SignalStatus.RAISED, "score": float("nan"), "close": 5.0}
+    frame = encode_frame(KINDS["signal"], from_rows(KINDS["signal"], [row]), 1)
+    made = rows("signals", ("signals.a.BINANCE.BTCUSDT.33", frame))
+    assert np.isnan(made.array("score")[0]) and made.array("close").tolist() == [5.0]

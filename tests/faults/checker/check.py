@@ -165,7 +165,11 @@ async def _sealed(log: Stream, identity: Identity) -> dict[int, str]:
 
 def _note(said: Range, message: Message, frame: Any, event: Mapping[str, Any] | None) -> None:
     subject = parse(message.subject)
-    if subject is None or subject.root not in ("md", "time"):
+    if subject is None or subject.root not in ("md", "time", "ctl"):
+        return
+    if subject.root == "ctl":
+        if subject.spec == "screens" and event is not None:
+            said.events["screens"].append((message.sequence, event))
         return
     if frame is not None and frame.kind == subject.kind:
         piece = Piece(message.sequence, message.subject, frame.exponents, frame.records)
@@ -184,8 +188,8 @@ def _judge(
 ) -> None:
     """Compare one range: what is derived, then the tables."""
     derived = list(spool.range(said.first, said.last))
-    unjudged = "" if recomputed.indicators.judged else "indicators"
-    compare(recomputed.expected, recomputed.letters, derived, progress, verdicts, unjudged)
+    expected, letters = recomputed.expected, recomputed.letters
+    compare(expected, letters, derived, progress, verdicts, recomputed.unjudged)
     recomputed.expected, recomputed.letters = {}, []
     once = _once(derived)
     for one in once:
@@ -218,7 +222,7 @@ def _table(
     said: Range, physical: Physical, stores: Stores, progress: Progress, verdicts: Verdicts
 ) -> None:
     kind, columns, width = physical.kind, physical.columns, physical.width
-    if kind in ("event", "feed"):
+    if kind in ("event", "feed", "screens"):
         expected = table_rows.of_events(kind, columns, said.events[kind], width)
     else:
         expected = table_rows.of_pieces(kind, columns, said.pieces[kind], width)

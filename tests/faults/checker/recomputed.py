@@ -15,11 +15,13 @@ from tidemill.tests.faults.checker.indicators import Indicators
 from tidemill.tests.faults.checker.messages import DERIVED, Message, parse, processor_of
 from tidemill.tests.faults.checker.prices import PRICE, QUANTITY, Prices, Stale
 from tidemill.tests.faults.checker.sbe import KINDS, Frame
+from tidemill.tests.faults.checker.screens import Screens
 from tidemill.tests.faults.checker.spool import Derived
 from tidemill.tests.faults.checker.verdicts import Verdicts
 from tidemill.tests.faults.checker.world import Letter, Made, World
 
 OF_PAIRS = ("price", "opportunity")
+OF_BARS = ("indicator", "signal")
 CLOSE = 1e-9
 """How far apart, in parts of themselves, numbers of 64 bits may be that were computed apart."""
 Position = tuple[str, int, int, int]
@@ -39,7 +41,7 @@ class Row(NamedTuple):
             return str(self[:2]), str(other[:2])
         for name, mine, theirs in zip(names_of(kind), self.values, other.values, strict=True):
             near = isinstance(mine, float) and isclose(mine, theirs, rel_tol=CLOSE, abs_tol=CLOSE)
-            if mine != theirs and not near:
+            if mine != theirs and not near and (mine == mine or theirs == theirs):
                 return f"{name} {mine}", f"{name} {theirs}"
         return "", ""
 
@@ -63,9 +65,15 @@ class Recomputed:
         self.letters: list[Letter] = []
         self._bars, self._prices = Bars(self.world), Prices(self.world)
         self._activity_bars = ActivityBars(self.world)
-        self.indicators = Indicators(self.world)
+        self.indicators, self.screens = Indicators(self.world), Screens(self.world)
         self._books, self._stale = Books(self.world), Stale()
         self._derivatives, self._arbitrage = Derivatives(self.world), Arbitrage(self.world)
+
+    @property
+    def unjudged(self) -> tuple[str, ...]:
+        """Processors of which LOG asks more than is computed here."""
+        judged = {"indicators": self.indicators.judged, "screener": self.screens.judged}
+        return tuple(name for name, known in judged.items() if not known)
 
     def take(self, message: Message, frame: Frame | None, event: Mapping[str, Any] | None) -> None:
         """Step one message of LOG, as it was decoded."""
@@ -82,6 +90,7 @@ class Recomputed:
             *self._arbitrage.step(fact, books),
             *bars,
             *self.indicators.step(fact.r, bars),
+            *self.screens.step(fact.r, bars),
             *self._prices.step(fact),
             *self._stale.step(fact),
             *self._derivatives.step(fact),
@@ -101,8 +110,8 @@ class Recomputed:
         if one.kind == "feed":
             exponents, values = (0, 0), tuple(one.values.values())
         else:
-            exponents = (0, 0) if one.kind == "indicator" else (PRICE, QUANTITY)
-            if one.kind not in (*OF_PAIRS, "indicator"):
+            exponents = (0, 0) if one.kind in OF_BARS else (PRICE, QUANTITY)
+            if one.kind not in (*OF_PAIRS, *OF_BARS):
                 slot = self.world.slots[venue, symbol]
                 exponents = self.world.instruments[slot].exponents
             dtype = KINDS[one.kind].newest
@@ -155,12 +164,12 @@ def compare(
     derived: Iterable[Derived],
     progress: Progress,
     verdicts: Verdicts,
-    unjudged: str = "",
+    unjudged: tuple[str, ...] = (),
 ) -> None:
-    """Judge what OUT has of a range of roots by what LOG says that it must have; what a processor
+    """Judge what OUT has of a range of roots by what LOG says that it must have; what processors
     `unjudged` made only by its positions."""
     rows, again, found_letters = found_in(derived)
-    expected = {at: one for at, one in expected.items() if at[0] != unjudged}
+    expected = {at: one for at, one in expected.items() if at[0] not in unjudged}
     for position in again:
         verdicts.broken("I4", where(position), "one record", "the same position again")
     for position, (kind, row) in rows.items():
@@ -168,7 +177,7 @@ def compare(
         if not progress.covers(position[0], position[3] >> 24, position[1:], row.subject):
             done = progress.of(position[0], position[3] >> 24)
             verdicts.broken("I4", where(position), f"none beyond {done}", kind)
-        elif position not in expected and position[0] != unjudged:
+        elif position not in expected and position[0] not in unjudged:
             verdicts.broken("I3", where(position), "nothing", f"{kind} {row}")
     for position, (kind, row) in expected.items():
         if not progress.covers(position[0], position[3] >> 24, position[1:], row.subject):

@@ -21,12 +21,15 @@ TABLES = {
     "book_snapshots": "book_snapshot", "top_levels": "book_level", "opportunities": "opportunity",
     "derivative_metrics": "derivative_metrics", "feed_states": "feed",
     "activity_bars": "activity_bar", "indicators": "indicator",
+    "signals": "signal",
+    "screens": "screens",
 }  # fmt: skip
 """Names of ClickHouse's tables, and the kind of record that each has a row for."""
 EMITTERS = {
     "bar": "bars", "price": "price", "book_metrics": "book", "book_snapshot": "book",
     "book_level": "book", "opportunity": "arbitrage", "derivative_metrics": "derivatives",
     "feed": "stale", "activity_bar": "activity_bars", "indicator": "indicators",
+    "signal": "screener",
 }  # fmt: skip
 """Derived kinds and who derives them."""
 OTHERS = {"buy_fee_rate": "buy_fee_ppm", "sell_fee_rate": "sell_fee_ppm"}
@@ -37,6 +40,7 @@ OF_SUBJECT = {
     "pair": "symbol",
     "window": "spec",
     "bars": "spec",
+    "screen": "spec",
 }
 
 
@@ -184,7 +188,7 @@ def of_events(
     """The rows (N,) of JSON events at roots."""
     rows = []
     for r, event in events:
-        values = dict(event) if kind == "feed" else feed_event(event)
+        values = {"feed": dict, "screens": screen_event}.get(kind, feed_event)(event)
         at = (event["at_r"], event["at_i"], event["n"]) if kind == "feed" else (r, 0, 0)
         values |= dict(zip(("_r", "_i", "_n"), at, strict=True))
         rows.append(tuple(_plain(column, values[column.name]) for column in columns))
@@ -201,6 +205,14 @@ ALIASES = {
     "expected_id": "expected", "received_id": "received", "computed": "received",
     "last_update_id": "last_id",
 }  # fmt: skip
+
+
+def screen_event(event: Mapping[str, Any]) -> dict[str, Any]:
+    """What the columns of a row of `screens` say of an event."""
+    defined = event["event"].startswith("ScreenDefined.")
+    row = {name: event.get(name, "") for name in ("name", "bars", "condition")}
+    row["instruments"] = ",".join(event.get("instruments", ()))
+    return row | {"status": "DEFINED" if defined else "REMOVED"}
 
 
 def feed_event(event: Mapping[str, Any]) -> dict[str, Any]:

@@ -98,7 +98,9 @@ def _bytes(rows: Records) -> Any:
 
 def _compare_values(name: str, expected: Records, found: Records, verdicts: Verdicts) -> None:
     for field in expected.dtype.names or ():
-        unequal = np.flatnonzero(expected[field] != found[field])
+        mine, theirs = expected[field], found[field]
+        # What is not known, NaN, is equal to itself here.
+        unequal = np.flatnonzero((mine != theirs) & ((mine == mine) | (theirs == theirs)))
         if len(unequal):
             at = unequal[0]
             where = f"{name} {expected[POSITION][at]} {field} ({len(unequal)} rows)"

@@ -137,6 +137,7 @@ class World:
     pairs: dict[str, list[int]] = field(default_factory=dict)
     activity_sets: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     indicator_sets: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    screens: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     fees: dict[Feed, int] = field(default_factory=dict)
     parked: dict[str, dict[int, int]] = field(default_factory=lambda: {p: {} for p in PARKING})
 
@@ -217,7 +218,11 @@ class World:
         self.instruments[slot] = made
 
     def _control(self, subject: str, event: Mapping[str, Any]) -> None:
-        of_what = {"ActivityBars": self.activity_sets, "IndicatorSet": self.indicator_sets}
+        of_what = {
+            "ActivityBars": self.activity_sets,
+            "IndicatorSet": self.indicator_sets,
+            "Screen": self.screens,
+        }
         for what, sets in of_what.items():
             if event["event"].startswith(f"{what}Defined."):
                 sets[subject] = event

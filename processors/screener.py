@@ -1,0 +1,60 @@
+"""Screens over bars as they close: which conditions, on what, is what LOG says (ScreenDefined).
+
+A screen's condition is looked at with every bar of its spec that closes after its definition. Where
+it comes true, having not been true at the bar before, there is a signal; a screen without a
+condition says the score of every bar. What a condition looks back on begins with the first of those
+bars; until it has seen enough of them, it is not true.
+
+A revision of the newest bar is taken in its place: what the screen then says is told again with the
+bar's revision, and a signal that no longer holds is WITHDRAWN. A revision of an older bar cannot be
+undone: signals carry LATE until as many bars have closed as the screen looks back on; and so for
+each flag of a bar.
+"""
+
+import numpy as np
+
+from tidemill.processors.kernels.bar_columns import specs_of
+from tidemill.processors.kernels.screen_state import STATE, arrange
+from tidemill.processors.processor import Emit, Processor, Records, Run
+
+
+def step(state: Records, run: Run) -> list[Emit]:
+    """Take one run of bars into the screens of their instruments; `state` (S,) changes."""
+    if not run.settings:
+        return []
+    # Where no screen was ever defined, none of those kernels is compiled or loaded.
+    from tidemill.processors.kernels.screen_plan import screens_of
+    from tidemill.processors.kernels.screen_run import Part, by_plan, watch
+
+    screens = screens_of(run.settings)
+    slots, specs = run.frames["slot"].astype(np.int64), specs_of(run)
+    parts: list[Part] = []
+    for wanted, mine in by_plan(screens, run.instruments, slots):
+        plan = screens.plan(wanted)
+        arrange(state, np.unique(slots[mine]), plan.row, tuple(plan.watched))
+        for spec, watched in plan.watched.items():
+            at = mine[specs[mine] == spec]
+            if len(at):
+                frames = run.frames[at]
+                parts += watch(state, watched, spec, run.records[frames["start"]], frames, at)
+    if not parts:
+        return []
+    bars, told = (np.concatenate([part[k] for part in parts]) for k in (1, 2))
+    order = np.lexsort((told, bars))
+    records = np.concatenate([part.records for part in parts])[order]
+    of = run.frames["slot"][bars[order]].astype(np.int32)
+    return [Emit("signal", of, told[order].astype(np.uint8), records, names=screens.names)]
+
+
+SCREENER = Processor(
+    name="screener",
+    version=1,
+    scope="pair",
+    reads=("activity_bar", "bar"),
+    emits=("signal",),
+    state=STATE,
+    step=step,
+    exponents=(0, 0),
+    settings=("screens",),
+    poison="skip",
+)

@@ -1,0 +1,1 @@
+"""Screens: the language of their conditions, and the strategies that are written in it."""
