@@ -8,6 +8,7 @@ from tidemill.processors.derivatives import DERIVATIVES
 from tidemill.processors.indicators import INDICATORS
 from tidemill.processors.price import PRICE
 from tidemill.processors.processor import Processor
+from tidemill.processors.resampled_bars import RESAMPLED_BARS
 from tidemill.processors.stale import STALE
 
 PROCESSORS: tuple[Processor, ...] = (
@@ -18,5 +19,6 @@ PROCESSORS: tuple[Processor, ...] = (
     DERIVATIVES,
     INDICATORS,
     PRICE,
+    RESAMPLED_BARS,
     STALE,
 )

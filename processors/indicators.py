@@ -32,6 +32,8 @@ from tidemill.schemas.events.indicators import IndicatorSetDefined
 from tidemill.schemas.kinds.indicator import INDICATOR
 
 _SPEC_OF_SECONDS = {s: SPECS.index(spec) for s, spec in SPEC_OF_INTERVAL_S.items() if spec in SPECS}
+_SPEC_OF_SECONDS[0] = SPECS.index("1M")
+"""Places in SPECS of bars of so many seconds; 0 stands for the calendar's month."""
 _SPEC_OF_AGGREGATION = {int(a): SPECS.index(a.name.lower()) for a in BarAggregation}
 _EXACT = (
     *("open", "high", "low", "close"),
@@ -64,7 +66,7 @@ def step(state: Records, run: Run) -> list[Emit]:
 
 def _specs(run: Run) -> Ints:
     """Return of each frame, which is one bar, the index of its spec in SPECS, -1 for none."""
-    if run.kind == "bar":
+    if run.kind in ("bar", "resampled_bar"):
         numbers, known = run.records["interval_s"], _SPEC_OF_SECONDS
     elif run.kind == "activity_bar":
         numbers, known = run.records["aggregation"], _SPEC_OF_AGGREGATION
@@ -82,7 +84,8 @@ def _told(row: Row, found: Plan, spec: int, run: Run, bars: Ints) -> list[Part]:
     records = run.records[run.frames["start"][bars]]
     first = run.frames[bars[0]]
     columns = _columns(records, int(first["price_exponent"]), int(first["quantity_exponent"]))
-    keys = records["ts_open"] if run.kind == "bar" else records["sequence"].astype(np.int64)
+    by_count = run.kind == "activity_bar"
+    keys = records["sequence"].astype(np.int64) if by_count else records["ts_open"]
     parts = []
     for place, wanted in enumerate(found.wanted):
         if wanted.spec == spec:
@@ -190,7 +193,7 @@ INDICATORS = Processor(
     name="indicators",
     version=1,
     scope="pair",
-    reads=("activity_bar", "bar"),
+    reads=("activity_bar", "bar", "resampled_bar"),
     emits=("indicator",),
     state=STATE,
     step=step,

@@ -14,6 +14,7 @@ from tidemill.projections.clickhouse.liquidations import LIQUIDATIONS
 from tidemill.projections.clickhouse.opportunities import OPPORTUNITIES
 from tidemill.projections.clickhouse.prices import PRICES
 from tidemill.projections.clickhouse.quotes import QUOTES
+from tidemill.projections.clickhouse.resampled_bars import RESAMPLED_BARS
 from tidemill.projections.clickhouse.times import TIMES
 from tidemill.projections.clickhouse.top_levels import TOP_LEVELS
 from tidemill.projections.clickhouse.trades import TRADES
@@ -31,6 +32,7 @@ VERSIONS: tuple[Table, ...] = (
     QUOTES,
     BARS,
     ACTIVITY_BARS,
+    RESAMPLED_BARS,
     PRICES,
     TIMES,
     BOOK_LEVELS,

@@ -11,7 +11,8 @@ from tidemill.streams.subjects import Subject
 
 FILTERS = (
     *("md.trade.*.*.*", "md.quote.*.*.*", "time"),
-    *("bars.*.*.*.*", "activity_bars.*.*.*.*", "indicators.*.*.*.*"),
+    *("bars.*.*.*.*", "activity_bars.*.*.*.*", "resampled_bars.*.*.*.*"),
+    "indicators.*.*.*.*",
 )
 """Subjects that are listened to; `time` says how far LOG is where nothing else happens."""
 _CHANNELS = {
@@ -19,6 +20,7 @@ _CHANNELS = {
     "quote": "quotes",
     "bar": "bars",
     "activity_bar": "bars",
+    "resampled_bar": "bars",
     "indicator": "indicators",
 }
 DERIVED = frozenset({"bars", "indicators"})
