@@ -12,6 +12,7 @@ from tidemill.deploy.why import (
     indicators,
     opportunities,
     prices,
+    resampled_bars,
 )
 from tidemill.deploy.why.deriving import Found, Record, derive, records
 from tidemill.deploy.why.facts import Held, Shown, get, whole
@@ -26,6 +27,7 @@ from tidemill.streams.subjects import parse
 EXPLAIN: Mapping[str, Callable[[Context, Record], Awaitable[Explained]]] = {
     "bar": bars.explain,
     "activity_bar": activity_bars.explain,
+    "resampled_bar": resampled_bars.explain,
     "indicator": indicators.explain,
     "price": prices.explain,
     "book_metrics": books.explain,

@@ -128,5 +128,5 @@ def _bar(row: Row) -> Row:
         **{name: row[name] for name in same},
         "trades": row["trade_count"],
         "flags": row["flags"],
-        **({name: row[name] for name in ("sequence", "ts_close")} if "sequence" in row else {}),
+        **{name: row[name] for name in ("sequence", "ts_close") if name in row},
     }

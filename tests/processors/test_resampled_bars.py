@@ -38,7 +38,10 @@ from tidemill.tests.processors.runs import (
     assert_any_cut_is_the_same,
     drive,
     instruments,
+    one_run,
     only,
+    pieces_of,
+    run_of,
 )
 
 INSTRUMENT = instruments({})
@@ -80,7 +83,7 @@ def with_bars(log: Log) -> Log:
 
 
 def expected(log: Log) -> tuple[list[tuple[int, str, Row]], list[tuple[int, int]]]:
-    """(slot, spec, record) of every bar that the checker makes, and (r, slot) of what it refuses."""
+    """(slot, spec, record) of every bar that the checker makes; (r, slot) of what it refuses."""
     ones = [InstrumentResampled() for _ in log.table]
     made: list[tuple[int, str, Row]] = []
     refused = []
@@ -483,8 +486,6 @@ def test_bars_that_are_no_parts_change_nothing() -> None:
 def test_what_it_does_not_read_is_an_error() -> None:
     log = known_from(T)
     log.time(T)
-    from tidemill.tests.processors.runs import one_run, pieces_of, run_of
-
-    pieces = [one for one in pieces_of(log, one_run) if one[0][1].kind == "time"][0]
+    pieces = next(one for one in pieces_of(log, one_run) if one[0][1].kind == "time")
     with pytest.raises(ValueError, match="does not read time"):
         RESAMPLED_BARS.step(np.zeros(1, STATE), run_of(pieces, log.table))

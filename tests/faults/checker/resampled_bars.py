@@ -14,7 +14,7 @@ PARTS_S = {
     "3m": MINUTE_S, "30m": 15 * MINUTE_S, "2h": HOUR_S, "6h": HOUR_S, "8h": 4 * HOUR_S,
     "12h": 4 * HOUR_S, "3d": DAY_S, "1w": DAY_S, "1M": DAY_S,
 }  # fmt: skip
-"""Length in seconds of the bars that each spec is made of, in the order in which a record's come."""
+"""Length in seconds of the bars that a spec is made of, in the order in which a record's come."""
 LENGTHS_S = {
     "3m": 3 * MINUTE_S, "30m": 30 * MINUTE_S, "2h": 2 * HOUR_S, "6h": 6 * HOUR_S,
     "8h": 8 * HOUR_S, "12h": 12 * HOUR_S, "3d": 3 * DAY_S, "1w": 7 * DAY_S,
