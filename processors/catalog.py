@@ -8,6 +8,7 @@ from tidemill.processors.derivatives import DERIVATIVES
 from tidemill.processors.indicators import INDICATORS
 from tidemill.processors.price import PRICE
 from tidemill.processors.processor import Processor
+from tidemill.processors.resampled_bars import RESAMPLED_BARS
 from tidemill.processors.screener import SCREENER
 from tidemill.processors.stale import STALE
 
@@ -19,6 +20,7 @@ PROCESSORS: tuple[Processor, ...] = (
     DERIVATIVES,
     INDICATORS,
     PRICE,
+    RESAMPLED_BARS,
     SCREENER,
     STALE,
 )

@@ -14,6 +14,7 @@ from tidemill.projections.clickhouse.liquidations import LIQUIDATIONS
 from tidemill.projections.clickhouse.opportunities import OPPORTUNITIES
 from tidemill.projections.clickhouse.prices import PRICES
 from tidemill.projections.clickhouse.quotes import QUOTES
+from tidemill.projections.clickhouse.resampled_bars import RESAMPLED_BARS
 from tidemill.projections.clickhouse.screens import SCREENS
 from tidemill.projections.clickhouse.signals import SIGNALS
 from tidemill.projections.clickhouse.times import TIMES
@@ -33,6 +34,7 @@ VERSIONS: tuple[Table, ...] = (
     QUOTES,
     BARS,
     ACTIVITY_BARS,
+    RESAMPLED_BARS,
     PRICES,
     TIMES,
     BOOK_LEVELS,

@@ -25,6 +25,8 @@ SPECS = (
     *("3d", "1w", "1M"),
 )
 """Every spec that has a name here, shortest first; ``1M`` is the calendar's and has no length."""
+RESAMPLED_SPECS = tuple(spec for spec in SPECS if spec not in BUILT_SPECS)
+"""Specs that the resampled_bars processor makes, of bars."""
 INTERVALS_S = {spec: int(spec[:-1]) * _SECONDS[spec[-1]] for spec in SPECS if spec[-1] != "M"}
 """Length in seconds of each spec of fixed length. Weeks begin on Monday, not at the epoch."""
 SPEC_OF_INTERVAL_S = {interval: spec for spec, interval in INTERVALS_S.items()}

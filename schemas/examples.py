@@ -119,6 +119,16 @@ ROWS: dict[str, list[Row]] = {
             "first_trade_id": 3_700_001_301, "last_trade_id": 3_700_001_301,
         },
     ],
+    "resampled_bar": [
+        {
+            **_AT, "ts_open": TS, "ts_close": TS + 180_000 * _MS, "interval_s": 180, "revision": 2,
+            "open": 61_837_63_000_000, "high": 61_900_00_000_000, "low": 61_800_00_000_000,
+            "close": 61_850_10_000_000, "volume": 1_234_567_890, "quote_volume": 1 << 70,
+            "taker_buy_volume": 1_000_000_000, "trade_count": 1_300,
+            "first_trade_id": 3_700_000_001, "last_trade_id": 3_700_001_300,
+            "flags": BarFlag.GAP | BarFlag.LATE,
+        },
+    ],
     "indicator": [
         {
             **_AT, "ts_open": TS, "ts_close": TS + 60_000 * _MS, "revision": 1,

@@ -7,6 +7,7 @@
     cmd.<account>.<verb>  ctl.<what>.<graph>   commands; configuration
     bars.<spec>.<VENUE>.<SYMBOL>.<pp>      derived frames, and so for the other plurals below
     activity_bars.<aggregation>.<VENUE>.<SYMBOL>.<pp>    bars that close by what was traded
+    resampled_bars.<spec>.<VENUE>.<SYMBOL>.<pp>    bars of longer intervals, made of bars
     indicators.<spec>.<VENUE>.<SYMBOL>.<pp>    of bars of that spec
     signals.<screen>.<VENUE>.<SYMBOL>.<pp>     of the screen of that name
     prices.<spec>.ALL.<BASE/QUOTE>.<pp>    over venues; and so arbitrage.<spec>
@@ -26,6 +27,7 @@ LOG_SUBJECTS = ("md.>", "cmd.>", "ctl.>", "ctx.>", "exec.>", "time")
 OUT_SUBJECTS = (
     "bars.>",
     "activity_bars.>",
+    "resampled_bars.>",
     "indicators.>",
     "signals.>",
     "prices.>",
@@ -42,6 +44,7 @@ OUT_SUBJECTS = (
 DERIVED = {
     "bars": "bar",
     "activity_bars": "activity_bar",
+    "resampled_bars": "resampled_bar",
     "indicators": "indicator",
     "signals": "signal",
     "prices": "price",

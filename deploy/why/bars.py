@@ -44,11 +44,11 @@ async def explain(context: Context, record: Record) -> Explained:
             trades.used.append(used(message, frame, keep))
     product = context.found.defined[name.venue, name.symbol][1].product
     first = trades.used[0].message.sequence if trades.used else context.cause[0]
-    spoken = await _spoken(context, name.venue, name.symbol, product, (first, begin, end))
+    heard = await spoken(context, name.venue, name.symbol, product, (first, begin, end))
     inputs = [trades.shown(context, **_sums(trades))]
-    if spoken:
-        inputs.append(events_shown("what was said of its feed and trades", spoken, context))
-    return Explained(inputs, _checks(bar, trades))
+    if heard:
+        inputs.append(events_shown("what was said of its feed and trades", heard, context))
+    return Explained(inputs, made_of(bar, trades))
 
 
 def _refused(letters: list[DeadLetter], spec: str) -> dict[int, list[int | None]]:
@@ -71,7 +71,7 @@ def _drop(keep: Mask, refused: list[int | None] | None) -> None:
             keep[index] = False
 
 
-async def _spoken(
+async def spoken(
     context: Context, venue: str, symbol: str, product: str, bounds: tuple[int, int, int]
 ) -> list[tuple[int, Event]]:
     """Return what can have set its flags: gaps that touch it; connections since the last one before
@@ -105,7 +105,7 @@ def _sums(trades: Gathered) -> dict[str, int]:
     }
 
 
-def _checks(bar: dict[str, int], trades: Gathered) -> list[dict[str, object]]:
+def made_of(bar: dict[str, int], trades: Gathered) -> list[dict[str, object]]:
     """Compare all that a bar says of its trades with them."""
     checks = [check("trade_count", bar["trade_count"], len(trades))]
     if not len(trades):

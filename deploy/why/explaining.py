@@ -12,6 +12,7 @@ from tidemill.deploy.why import (
     indicators,
     opportunities,
     prices,
+    resampled_bars,
     signals,
 )
 from tidemill.deploy.why.deriving import Found, Record, derive, records
@@ -27,6 +28,7 @@ from tidemill.streams.subjects import parse
 EXPLAIN: Mapping[str, Callable[[Context, Record], Awaitable[Explained]]] = {
     "bar": bars.explain,
     "activity_bar": activity_bars.explain,
+    "resampled_bar": resampled_bars.explain,
     "indicator": indicators.explain,
     "signal": signals.explain,
     "price": prices.explain,

@@ -46,7 +46,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
-from tidemill.schemas.bar_type import ACTIVITY_SPECS, BUILT_SPECS
+from tidemill.schemas.bar_type import ACTIVITY_SPECS, SPECS
 
 ANY = "*"
 Channel = Literal["trades", "quotes", "bars", "indicators", "signals"]
@@ -85,7 +85,7 @@ class Request(BaseModel):
 
     @model_validator(mode="after")
     def _bars_have_an_interval(self) -> Self:
-        specs = (*BUILT_SPECS, *ACTIVITY_SPECS)
+        specs = (*SPECS, *ACTIVITY_SPECS)
         if self.channel in OF_BARS and self.interval not in specs:
             raise ValueError(f"interval of {self.channel} is one of {', '.join(specs)}")
         if self.channel not in OF_BARS and self.interval:

@@ -11,7 +11,8 @@ from tidemill.streams.subjects import Subject
 
 FILTERS = (
     *("md.trade.*.*.*", "md.quote.*.*.*", "time"),
-    *("bars.*.*.*.*", "activity_bars.*.*.*.*", "indicators.*.*.*.*", "signals.*.*.*.*"),
+    *("bars.*.*.*.*", "activity_bars.*.*.*.*", "resampled_bars.*.*.*.*"),
+    *("indicators.*.*.*.*", "signals.*.*.*.*"),
 )
 """Subjects that are listened to; `time` says how far LOG is where nothing else happens."""
 _CHANNELS = {
@@ -19,6 +20,7 @@ _CHANNELS = {
     "quote": "quotes",
     "bar": "bars",
     "activity_bar": "bars",
+    "resampled_bar": "bars",
     "indicator": "indicators",
     "signal": "signals",
 }
@@ -139,5 +141,5 @@ def _bar(row: Row) -> Row:
         **{name: row[name] for name in same},
         "trades": row["trade_count"],
         "flags": row["flags"],
-        **({name: row[name] for name in ("sequence", "ts_close")} if "sequence" in row else {}),
+        **{name: row[name] for name in ("sequence", "ts_close") if name in row},
     }

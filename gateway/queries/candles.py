@@ -27,18 +27,17 @@ LIMIT, LIMIT_MAX = 100, 1_000
 VENUE = "BINANCE"
 
 
-def _built(spec: str) -> str:
+def _made(spec: str) -> str:
     """Pass a timeframe that is made. Raises ValueError naming those that are."""
-    if spec not in BUILT_SPECS:
-        known = "is not made here" if spec in SPECS else "is no timeframe"
-        raise ValueError(f"{spec} {known}; there are {', '.join(BUILT_SPECS)}")
+    if spec not in SPECS:
+        raise ValueError(f"{spec} is no timeframe; there are {', '.join(SPECS)}")
     return spec
 
 
 Timeframe = Annotated[
     str,
-    AfterValidator(_built),
-    Field(max_length=4, json_schema_extra={"enum": list(BUILT_SPECS)}),
+    AfterValidator(_made),
+    Field(max_length=4, json_schema_extra={"enum": list(SPECS)}),
 ]
 
 
@@ -77,7 +76,7 @@ class CandlesAsked(Asked):
         which = (
             {"aggregation": aggregation, "step": step}
             if self.type
-            else {"interval_s": INTERVALS_S[self.timeframe]}
+            else {"interval_s": INTERVALS_S.get(self.timeframe, 0)}
         )
         return {
             "symbol": one.symbol,
@@ -136,7 +135,7 @@ async def candles(
     """
 
     async def find(stores: Stores) -> Answer:
-        table, question = ("activity_bars", "activity_candles") if asked.type else _OF_TIME
+        table, question = _source(asked)
         bound = await stores.bind(asked, table, "instruments")
         one = (await instruments(stores, bound, symbol, asked.venue))[0]
         rows = await stores.ask(question, bound, asked.bindings(one))
@@ -147,7 +146,13 @@ async def candles(
     return await respond(request, asked, find)
 
 
-_OF_TIME = ("bars", "candles")
+def _source(asked: CandlesAsked) -> tuple[str, str]:
+    """Return the table that has these candles, and the statement."""
+    if asked.type:
+        return "activity_bars", "activity_candles"
+    if asked.timeframe in BUILT_SPECS:
+        return "bars", "candles"
+    return "resampled_bars", "resampled_candles"
 
 
 def _activity_item(row: Row, symbol: str, asked: CandlesAsked) -> dict[str, Any]:
@@ -168,7 +173,8 @@ def _item(row: Row, symbol: str, asked: CandlesAsked) -> dict[str, Any]:
     return {
         **_values(row, symbol, asked),
         "timeframe": asked.timeframe,
-        "ts_close": row["open_ns"] + INTERVALS_S[asked.timeframe] * 1_000_000_000,
+        "ts_close": row.get("close_ns")
+        or row["open_ns"] + INTERVALS_S[asked.timeframe] * 1_000_000_000,
     }
 
 

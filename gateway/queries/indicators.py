@@ -13,12 +13,12 @@ from tidemill.gateway.queries.clickhouse import Row
 from tidemill.gateway.queries.parameters import ROOT_MAX, Asked, Moment, Symbol, Venue
 from tidemill.gateway.queries.resolve import instruments
 from tidemill.gateway.queries.stores import Stores
-from tidemill.schemas.bar_type import ACTIVITY_SPECS, BUILT_SPECS
+from tidemill.schemas.bar_type import ACTIVITY_SPECS, SPECS
 from tidemill.schemas.enums import BarFlag
 
 ROUTES = APIRouter()
 LIMIT, LIMIT_MAX, VALUES_MAX = 1, 1_000, 50_000
-_SPECS = (*BUILT_SPECS, *ACTIVITY_SPECS)
+_SPECS = (*SPECS, *ACTIVITY_SPECS)
 _INSTANCE = r"[a-z0-9_]{1,24}\([0-9.,e+-]{0,40}\)"
 _BETWEEN = re.compile(r"(?<=\)),")
 

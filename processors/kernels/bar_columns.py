@@ -11,6 +11,8 @@ from tidemill.schemas.enums import BarAggregation
 from tidemill.schemas.run import Records, Run
 
 _SPEC_OF_SECONDS = {s: SPECS.index(spec) for s, spec in SPEC_OF_INTERVAL_S.items() if spec in SPECS}
+_SPEC_OF_SECONDS[0] = SPECS.index("1M")
+"""Places in SPECS of bars of so many seconds; 0 stands for the calendar's month."""
 _SPEC_OF_AGGREGATION = {int(a): SPECS.index(a.name.lower()) for a in BarAggregation}
 _PRICES = ("open", "high", "low", "close")
 _AMOUNTS = ("volume", "quote_volume", "taker_buy_volume")
@@ -23,7 +25,7 @@ def specs_of(run: Run) -> Ints:
 
     Raises ValueError for a run that is not of bars.
     """
-    if run.kind == "bar":
+    if run.kind in ("bar", "resampled_bar"):
         numbers, known = run.records["interval_s"], _SPEC_OF_SECONDS
     elif run.kind == "activity_bar":
         numbers, known = run.records["aggregation"], _SPEC_OF_AGGREGATION

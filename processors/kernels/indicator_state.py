@@ -13,12 +13,12 @@ import numpy as np
 from numba import njit
 
 from tidemill.processors.kernels.indicator import Given, Indicator, Values
-from tidemill.schemas.bar_type import ACTIVITY_SPECS, BUILT_SPECS
+from tidemill.schemas.bar_type import ACTIVITY_SPECS, BUILT_SPECS, RESAMPLED_SPECS
 from tidemill.schemas.enums import BarFlag
 from tidemill.schemas.events.indicators import IndicatorSetDefined
 from tidemill.schemas.events.selection import selects
 
-SPECS = (*BUILT_SPECS, *ACTIVITY_SPECS)
+SPECS = (*BUILT_SPECS, *ACTIVITY_SPECS, *RESAMPLED_SPECS)
 """Bars that indicators run on."""
 INSTANCES_MAX = 160
 """Indicators of one instrument, those of every spec counted."""

@@ -14,6 +14,7 @@ from tidemill.schemas.kinds.liquidation import LIQUIDATION
 from tidemill.schemas.kinds.opportunity import OPPORTUNITY
 from tidemill.schemas.kinds.price import PRICE
 from tidemill.schemas.kinds.quote import QUOTE
+from tidemill.schemas.kinds.resampled_bar import RESAMPLED_BAR
 from tidemill.schemas.kinds.signal import SIGNAL
 from tidemill.schemas.kinds.status import STATUS
 from tidemill.schemas.kinds.time import TIME
@@ -41,6 +42,7 @@ KINDS: dict[str, Kind] = {
         ACTIVITY_BAR,
         INDICATOR,
         SIGNAL,
+        RESAMPLED_BAR,
     )
 }
 BY_TEMPLATE: dict[int, Kind] = {kind.template_id: kind for kind in KINDS.values()}

@@ -81,7 +81,8 @@ def test_what_the_engine_made_holds(both: tuple[Messages, Messages], tmp_path: P
 FIELDS = {
     "bars": "close", "prices": "best_bid", "books": "liquidity_score", "levels": "quantity",
     "snapshots": "price", "derivatives": "open_interest", "arbitrage": "quantity",
-    "activity_bars": "sequence", "indicators": "value", "signals": "close",
+    "activity_bars": "sequence", "resampled_bars": "high", "indicators": "value",
+    "signals": "close",
 }  # fmt: skip
 
 

@@ -38,17 +38,18 @@ SECOND = 1_000_000_000
 PRICES, QUANTITIES = -2, -5
 DERIVED_KINDS = (
     *("book_metrics", "book_level", "book_snapshot", "derivative_metrics", "opportunity"),
-    *("indicator", "signal"),
+    *("resampled_bar", "indicator", "signal"),
 )
 
 
 class Markets:
     """Instruments of three pairs at four venues, spot and perpetual, and random facts of them."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, begin: int = T - 8 * SECOND) -> None:
+        """Begin before midnight, when bars of nearly all lengths close."""
         self.random = Random(seed)
         self.facts: Facts = []
-        self.now = T
+        self.now = begin
         self.instruments = [
             InstrumentDefined(
                 venue=venue, symbol=f"{base}USDT-{product}", product=product, base=base,
@@ -65,7 +66,7 @@ class Markets:
     def make(self, seconds: int) -> Facts:
         self.define(self.instruments[:5])
         self.charge("A")
-        self.indicate("1s", "sma(2)", "obv", "rsi(2)", "ema(3)")
+        self.indicate("1s", "3m", "sma(2)", "obv", "rsi(2)", "ema(3)")
         self.count("3-TICK", "RENKO", "RANGE", "4-VALUE_RUNS")
         self.screen("rising", "1s", "close > prev(close) and not low > highest(high, 3)")
         self.screen("turns", "1s", "crosses_above(close, sma(2)) or rsi(2) < 40")
@@ -101,7 +102,7 @@ class Markets:
 
     def indicate(self, *asked: str) -> None:
         """Ask for indicators from here on, on bars of the specs that are named before them."""
-        bars = tuple(one for one in asked if one in ("1s", "tick"))
+        bars = tuple(one for one in asked if one in ("1s", "3m", "tick"))
         wanted = IndicatorSetDefined(
             name="some", instruments=("*",), bars=bars, indicators=asked[len(bars) :]
         )

@@ -113,7 +113,7 @@ def test_every_kind_that_a_processor_emits_is_explained() -> None:
 OF_TRADES = ("bar", "activity_bar", "price", "feed")
 OF_MARKETS = (
     "bar", "activity_bar", "price", "feed", "book_metrics", "book_level", "book_snapshot",
-    "opportunity", "derivative_metrics", "indicator", "signal",
+    "opportunity", "derivative_metrics", "indicator", "signal", "resampled_bar",
 )  # fmt: skip
 
 
@@ -189,7 +189,7 @@ def positions(inputs: list[Mapping[str, Any]]) -> Iterator[int]:
         yield from positions(one.get("inputs", []))
 
 
-CLOSING = ("bar", "indicator", "signal")
+CLOSING = ("bar", "indicator", "resampled_bar", "signal")
 """Kinds that are told when a bar closes."""
 
 
@@ -202,14 +202,18 @@ class Proof:
         self.graph = Graph("proof", with_upstream([made.processor.name]))
         self.messages = played.messages
         statuses = [m for m in played.messages if m.subject.startswith("md.status.")]
-        self.ends = {m.subject: m for m in statuses} if record.name.kind in CLOSING else {}
+        of_feeds: dict[str, list[Message]] = {}
+        for m in statuses if record.name.kind in CLOSING else ():
+            of_feeds.setdefault(m.subject, []).append(m)
+        self.ends = [m for ms in of_feeds.values() for m in ms[-2:]]
+        """Two of a feed: after the first one closed parts the second one closes their bars."""
 
     def holds_with(self, kept: set[int]) -> bool:
         """Whether the record's values are told from these messages; of bars with every feed's clock
         at the end, so that they close."""
         messages = [m for m in self.messages if m.sequence in kept]
         last = messages[-1].sequence
-        messages += [m for m in self.ends.values() if m.sequence > last]
+        messages += [m for m in self.ends if m.sequence > last]
         outputs = Engine(self.graph, {self.partition}).step(messages)
         payloads = [out.payload for out in outputs if out.subject == self.record.subject]
         return any(self._tells(payload) for payload in payloads)
@@ -299,6 +303,7 @@ def of_set(found: Mapping[str, Any]) -> list[int]:
 NECESSARY: dict[str, Callable[[Mapping[str, Any]], list[int]]] = {
     "bar": of_first,
     "activity_bar": of_first,
+    "resampled_bar": of_first,
     "price": of_traded,
     "feed": of_first,
     "book_metrics": of_snapshot,

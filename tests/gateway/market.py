@@ -89,6 +89,14 @@ _ACTIVITY_BARS: list[tuple[Any, ...]] = [
     (50, "BTCUSDT", "BINANCE", "VOLUME", 0, 0, 9, 0, "0 0", "1 2 1 2 3 4 1", "1000 1 1000", 4),
     (END + 7, "BTCUSDT", "BINANCE", "TICK", 3, 9, 9, 0, "5 5", "1 1 1 1 1 1 1", "5 12 16", 0),
 ]
+# _r, symbol, venue, interval, s of its begin and end, revision; as bars
+_RESAMPLED: list[tuple[Any, ...]] = [
+    (50, "BTCUSDT", "BINANCE", 180, 0, 180, 0, "100 103 99 101 6 606 4", "3 1 3", 4),
+    (60, "BTCUSDT", "BINANCE", 180, 180, 360, 0, "101 105 101 105 9 909 1", "3 4 6", 0),
+    (61, "BTCUSDT", "BINANCE", 180, 180, 360, 1, "101 106 101 105 10 1009 1", "4 4 7", 2),
+    (52, "BTCUSDT", "BINANCE", 0, -86_400, 2_592_000, 0, "100 200 90 105 10 1000 5", "70 1 70", 0),
+    (END + 7, "BTCUSDT", "BINANCE", 180, 360, 540, 0, "1 1 1 1 1 1 1", "1 8 8", 0),
+]
 # _r, _n, symbol, venue, bars, indicator, output, opens in s, revision, value, flags
 _INDICATORS: list[tuple[Any, ...]] = [
     (30, 1, "BTCUSDT", "BINANCE", "1m", "sma(20)", "sma", 0, 0, 100.25, 0),
@@ -186,6 +194,16 @@ def _activity_bar(row: tuple[Any, ...]) -> list[Any]:
     ]
 
 
+def _resampled_bar(row: tuple[Any, ...]) -> list[Any]:
+    r, symbol, venue, interval_s, begin, end, revision, exact, counts, flags = row
+    return [
+        *(r, 0, 7, _text(symbol), _text(venue), interval_s),
+        *(_time(at(begin)), _time(at(end)), revision),
+        *(_exact(value) for value in exact.split()),
+        *(*counts.split(), int(flags)),
+    ]
+
+
 def _indicator(row: tuple[Any, ...]) -> list[Any]:
     r, n, symbol, venue, bars, name, output, opens, revision, value, flags = row
     return [
@@ -227,6 +245,7 @@ async def fill(stores: Stores) -> None:
     tables = (("trades", _TRADES, _trade), ("quotes", _QUOTES, _quote))
     derived = (("bars", _BARS, _bar), ("prices", _PRICES, _price))
     derived = (*derived, ("activity_bars", _ACTIVITY_BARS, _activity_bar))
+    derived = (*derived, ("resampled_bars", _RESAMPLED, _resampled_bar))
     derived = (*derived, ("indicators", _INDICATORS, _indicator))
     derived = (*derived, ("signals", _SIGNALS, _signal), ("screens", _SCREENS, _screen))
     for name, rows, form in (*tables, *derived):

@@ -78,6 +78,14 @@ class Streams:
         subject = subjects.derived("activity_bars", "tick", "BINANCE", "BTCUSDT", PART)
         await self.out.append([(subject, frame)], None)
 
+    async def resampled_bar(self, r: int, spec: str) -> None:
+        row = {"at_r": r, "at_i": 3, "n": PART << 24, "ts_open": T_NS, "ts_close": T_NS + 5}
+        row |= {"close": 250_000_000, "volume": 1 << 70, "trade_count": 9}
+        kind = KINDS["resampled_bar"]
+        frame = encode(kind, from_rows(kind, [row]), 1, -8, -8)
+        subject = subjects.derived("resampled_bars", spec, "BINANCE", "BTCUSDT", PART)
+        await self.out.append([(subject, frame)], None)
+
     async def indicator(self, r: int, value: float, output: str = "macd") -> None:
         row = {"at_r": r, "at_i": 3, "n": PART << 24, "ts_open": T_NS, "ts_close": T_NS + 5}
         row |= {"indicator": "macd(12,26,9)", "output": output, "value": value, "flags": 1}
@@ -231,6 +239,18 @@ async def test_bars_by_what_was_traded_are_bars_whose_interval_is_their_aggregat
         (bar,) = update["data"]
         assert (bar["sequence"], bar["ts_open"], bar["ts_close"]) == (6, T_NS, T_NS + 5)
         assert (bar["close"], bar["trades"], bar["flags"]) == ("2.5", 9, [])
+
+
+async def test_bars_made_of_bars_are_bars_of_their_interval(live: Streams) -> None:
+    async with client_of(live) as client:
+        await client.subscribe("bars", interval="1M")
+        await live.bar(4_710, minute=0)
+        await live.resampled_bar(4_711, "3m")
+        await live.resampled_bar(4_712, "1M")
+        update = await client.hear()
+        assert (update["interval"], update["r"]) == ("1M", 4_712)
+        (bar,) = update["data"]
+        assert (bar["ts_open"], bar["ts_close"], bar["close"]) == (T_NS, T_NS + 5, "2.5")
 
 
 async def test_indicators_are_told_by_name_with_the_position_of_their_bar(live: Streams) -> None:

@@ -91,16 +91,34 @@ async def test_candles_of_another_venue_and_timeframe(client: Client) -> None:
     assert [(c["timeframe"], c["trades"]) for c in hour] == [("1h", 70)]
 
 
+async def test_candles_made_of_shorter_ones_end_where_the_calendar_says(client: Client) -> None:
+    found = await client.data("candles/BTCUSDT", timeframe="3m")
+    assert [(c["ts_open"], c["ts_close"], c["revision"], c["high"]) for c in found] == [
+        (at(0), at(180), 0, "103"),
+        (at(180), at(360), 1, "106"),
+    ]
+    assert [c["flags"] for c in found] == [["PARTIAL"], ["LATE"]]
+    then = await client.data("candles/BTCUSDT", timeframe="3m", as_of="60", limit=1)
+    assert [(c["revision"], c["high"]) for c in then] == [(0, "105")]
+    (month,) = await client.data("candles/BTCUSDT", timeframe="1M")
+    assert (month["timeframe"], month["trades"]) == ("1M", 70)
+    assert (month["ts_open"], month["ts_close"]) == (at(-86_400), at(2_592_000))
+    assert await client.data("candles/BTCUSDT", timeframe="1w") == []
+
+
 async def test_a_timeframe_that_is_not_made_is_refused_and_names_those_that_are(
     client: Client,
 ) -> None:
-    answer = await client.get("candles/BTCUSDT", timeframe="3m")
+    answer = await client.get("candles/BTCUSDT", timeframe="7m")
     assert answer.status_code == 400
     error = answer.json()["error"]
     assert error["code"] == "VALIDATION_ERROR"
     (one,) = error["details"]["errors"]
     assert one["path"] == "query.timeframe"
-    assert one["message"] == "3m is not made here; there are 1s, 1m, 5m, 15m, 1h, 4h, 1d"
+    assert one["message"] == (
+        "7m is no timeframe; there are"
+        " 1s, 1m, 3m, 5m, 15m, 30m, 1h, 2h, 4h, 6h, 8h, 12h, 1d, 3d, 1w, 1M"
+    )
 
 
 async def test_candles_by_what_was_traded_have_their_bar_type_and_their_last_revision(

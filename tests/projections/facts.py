@@ -305,6 +305,7 @@ DERIVED = (
         ("derivatives", "1m"),
         ("arbitrage", "spot"),
         ("activity_bars", "tick"),
+        ("resampled_bars", "3m"),
         ("indicators", "1m"),
         ("signals", "oversold"),
     ),

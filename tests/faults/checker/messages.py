@@ -22,6 +22,7 @@ EVENT_BYTES_MAX = 256 * 1024
 DERIVED = {
     "bars": ("bar", "bars", 0),
     "activity_bars": ("activity_bar", "activity_bars", 0),
+    "resampled_bars": ("resampled_bar", "resampled_bars", 0),
     "indicators": ("indicator", "indicators", 0),
     "signals": ("signal", "screener", 0),
     "prices": ("price", "price", 0),
@@ -44,6 +45,7 @@ READS = {
     "screener": (),
     "derivatives": ("derivative", "trade", "event", "time"),
     "price": ("trade", "quote", "time", "event"),
+    "resampled_bars": ("status", "event"),
     "stale": ("status", "time"),
 }
 """Processors, and the kinds that each reads of LOG."""

@@ -14,6 +14,7 @@ from tidemill.tests.faults.checker.derivatives import Derivatives
 from tidemill.tests.faults.checker.indicators import Indicators
 from tidemill.tests.faults.checker.messages import DERIVED, Message, parse, processor_of
 from tidemill.tests.faults.checker.prices import PRICE, QUANTITY, Prices, Stale
+from tidemill.tests.faults.checker.resampled_bars import ResampledBars
 from tidemill.tests.faults.checker.sbe import KINDS, Frame
 from tidemill.tests.faults.checker.screens import Screens
 from tidemill.tests.faults.checker.spool import Derived
@@ -65,6 +66,7 @@ class Recomputed:
         self.letters: list[Letter] = []
         self._bars, self._prices = Bars(self.world), Prices(self.world)
         self._activity_bars = ActivityBars(self.world)
+        self._resampled_bars = ResampledBars(self.world)
         self.indicators, self.screens = Indicators(self.world), Screens(self.world)
         self._books, self._stale = Books(self.world), Stale()
         self._derivatives, self._arbitrage = Derivatives(self.world), Arbitrage(self.world)
@@ -85,6 +87,7 @@ class Recomputed:
             *self._bars.step(fact, self.letters),
             *self._activity_bars.step(fact, self.letters),
         ]
+        bars += self._resampled_bars.step(fact, bars, self.letters)
         made = [
             *books,
             *self._arbitrage.step(fact, books),

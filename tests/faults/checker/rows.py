@@ -20,16 +20,15 @@ TABLES = {
     "feed_events": "event", "bars": "bar", "prices": "price", "book_metrics": "book_metrics",
     "book_snapshots": "book_snapshot", "top_levels": "book_level", "opportunities": "opportunity",
     "derivative_metrics": "derivative_metrics", "feed_states": "feed",
-    "activity_bars": "activity_bar", "indicators": "indicator",
-    "signals": "signal",
-    "screens": "screens",
+    "activity_bars": "activity_bar", "resampled_bars": "resampled_bar",
+    "indicators": "indicator", "signals": "signal", "screens": "screens",
 }  # fmt: skip
 """Names of ClickHouse's tables, and the kind of record that each has a row for."""
 EMITTERS = {
     "bar": "bars", "price": "price", "book_metrics": "book", "book_snapshot": "book",
     "book_level": "book", "opportunity": "arbitrage", "derivative_metrics": "derivatives",
-    "feed": "stale", "activity_bar": "activity_bars", "indicator": "indicators",
-    "signal": "screener",
+    "feed": "stale", "activity_bar": "activity_bars", "resampled_bar": "resampled_bars",
+    "indicator": "indicators", "signal": "screener",
 }  # fmt: skip
 """Derived kinds and who derives them."""
 OTHERS = {"buy_fee_rate": "buy_fee_ppm", "sell_fee_rate": "sell_fee_ppm"}

@@ -359,7 +359,7 @@ class Screens:
 
     def step(self, r: int, made: Iterable[Made]) -> Iterator[Made]:
         """Take the bars that one fact gave."""
-        bars = [one for one in made if one.kind in ("activity_bar", "bar")]
+        bars = [one for one in made if one.kind in ("activity_bar", "bar", "resampled_bar")]
         for bar in sorted(bars, key=lambda one: (one.i, one.kind)):
             if self.judged and self._world.screens:
                 try:

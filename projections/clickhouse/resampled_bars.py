@@ -1,0 +1,39 @@
+"""Closed bars made of shorter ones, one row each and one more for every revision."""
+
+from pathlib import Path
+
+from tidemill.projections.columns import POSITION, SYMBOL, VENUE, decimal, time, uint
+from tidemill.projections.table import Table
+
+RESAMPLED_BARS = Table(
+    name="resampled_bars",
+    version=1,
+    kind="append",
+    database="clickhouse",
+    reads="resampled_bar",
+    filters=("resampled_bars.*.*.*.*",),
+    columns=(
+        *POSITION,
+        SYMBOL,
+        VENUE,
+        uint("interval_s", 32),
+        time("ts_open"),
+        time("ts_close"),
+        uint("revision", 32),
+        decimal("open"),
+        decimal("high"),
+        decimal("low"),
+        decimal("close"),
+        decimal("volume"),
+        decimal("quote_volume"),
+        decimal("taker_buy_volume"),
+        uint("trade_count", 64),
+        uint("first_trade_id", 64),
+        uint("last_trade_id", 64),
+        uint("flags", 16),
+    ),
+    sql=Path(__file__).with_suffix(".sql"),
+    period_s=0.25,
+    emitted_by="resampled_bars",
+    key=("symbol", "venue", "interval_s"),
+)
