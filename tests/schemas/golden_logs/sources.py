@@ -14,7 +14,7 @@ from tidemill.schemas.kinds import KINDS
 from tidemill.streams.subjects import md
 from tidemill.tests.flow import simulated
 from tidemill.tests.flow.sources import source
-from tidemill.tests.flow.test_derived_markets import Markets, T
+from tidemill.tests.flow.test_derived_markets import Markets
 from tidemill.tests.schemas.golden import CORPUS, version_of
 from tidemill.tests.schemas.golden_logs import Facts
 
@@ -28,7 +28,7 @@ def all_sources() -> dict[str, Facts]:
     return {
         "trades": feeds,
         "first-definitions": in_first_definitions(feeds),
-        "markets": Markets(7, T).make(MARKETS_SECONDS),
+        "markets": Markets(7).make(MARKETS_SECONDS),
         "corpus": of_the_corpus(),
     }
 
