@@ -67,7 +67,10 @@ def test_the_checker_computes_the_same_signals(seed: int) -> None:
             Told(
                 "",
                 (0, 0),
-                tuple(nan if of[name] is None else of[name] for name in names_of("signal")),
+                tuple(
+                    nan if of.get(name, 0) is None else of.get(name, 0)
+                    for name in names_of("signal")
+                ),
             )
             for of in (wanted, record)
         ]
