@@ -74,7 +74,7 @@ def _told(topic: Topic, row: Row) -> Update:
 
 def _signalled(topic: Topic, row: Row) -> Update:
     data = {"r": row.pop("at_r"), "i": row.pop("at_i"), **row}
-    slot = (topic, row["bars"], row["ts_open"], row["ts_close"])
+    slot = (topic, row["bars"], row["ts_open"], row["sequence"])
     return _update(topic, data["r"], [data], slot)
 
 

@@ -46,7 +46,7 @@ FROM (
         AND ts_close <= fromUnixTimestamp64Nano({to:Int64})
         AND _r <= {as_of:UInt64}
     ORDER BY _r DESC, _i DESC, _n DESC
-    LIMIT 1 BY screen, symbol, venue, bars, ts_open, ts_close
+    LIMIT 1 BY screen, symbol, venue, bars, ts_open, sequence
 ) AS told
 ASOF LEFT JOIN (
     SELECT name, condition, _r AS said

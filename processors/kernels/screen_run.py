@@ -106,6 +106,8 @@ def _signals(
     for name in ("at_r", "at_i", "ts_open", "revision"):
         records[name] = bars[name]
     records["ts_close"] = closing(bars)
+    if "sequence" in (bars.dtype.names or ()):
+        records["sequence"] = bars["sequence"]
     records["flags"], records["bars"], records["status"] = flags, SPECS[spec].encode(), says
     for name, found in numbers.items():
         # One NaN, and no -0.0, whatever made them.

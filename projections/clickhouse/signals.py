@@ -37,6 +37,7 @@ SIGNALS = Table(
         text("bars"),
         time("ts_open"),
         time("ts_close"),
+        uint("sequence", 64),
         uint("revision", 32),
         uint("flags", 16),
         Column("status", "enum", enum=SignalStatus),

@@ -9,6 +9,7 @@ CREATE TABLE IF NOT EXISTS signals__v1 (
     bars LowCardinality(String),
     ts_open DateTime64(9, 'UTC') CODEC(Delta, ZSTD),
     ts_close DateTime64(9, 'UTC') CODEC(Delta, ZSTD),
+    sequence UInt64 CODEC(Delta, ZSTD),
     revision UInt32 CODEC(ZSTD),
     flags UInt16 CODEC(ZSTD),
     status Enum8('WITHDRAWN' = 0, 'RAISED' = 1, 'SCORED' = 2) CODEC(ZSTD),

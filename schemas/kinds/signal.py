@@ -23,6 +23,7 @@ SIGNAL = Kind(
         Field("ts_close", "int64", "when the bar ended", "ns"),
         Field("revision", "uint32", "that of the bar"),
         Field("flags", "uint16", "of the bars that the screen looks back on", enum="BarFlag"),
+        Field("sequence", "uint64", "of a bar that closes by what was traded its number, else 0"),
         Field("bars", "char16", "spec of its bars, as 15m"),
         Field("status", "uint8", "what it says", enum="SignalStatus"),
         Field("recommendation", "uint8", "class of the score", enum="Recommendation"),

@@ -3,6 +3,8 @@
 from typing import Any
 
 import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
 from tidemill.processors.screener import SCREENER
 from tidemill.schemas.events.screens import ScreenDefined
@@ -65,11 +67,67 @@ def test_the_checker_computes_the_same_signals(seed: int) -> None:
             Told(
                 "",
                 (0, 0),
-                tuple(nan if of[name] is None else of[name] for name in names_of("signal")),
+                tuple(
+                    nan if of.get(name, 0) is None else of.get(name, 0)
+                    for name in names_of("signal")
+                ),
             )
             for of in (wanted, record)
         ]
         assert rows[0].differs(rows[1], "signal") == ("", ""), (r, spec)
+
+
+NUMBERS = st.recursive(
+    st.sampled_from(
+        (
+            *("open", "high", "low", "close", "volume", "trade_count", "3", "0.5", "101"),
+            *("sma(3)", "ema(4)", "rsi(3)", "atr(2)", "obv", "macd(2,4,3).signal"),
+            "bollinger(5,2).upper",
+        )
+    ),
+    lambda inner: st.one_of(
+        st.tuples(inner, st.sampled_from("+-*/"), inner).map(lambda of: f"({' '.join(of)})"),
+        st.tuples(
+            st.sampled_from(("prev", "highest", "lowest", "average")), inner, st.integers(1, 6)
+        ).map(lambda of: f"{of[0]}({of[1]}, {of[2]})"),
+        inner.map(lambda of: f"-{of}"),
+    ),
+    max_leaves=4,
+)
+PAIRS = st.tuples(NUMBERS, NUMBERS)
+CONDITION_TEXTS = st.recursive(
+    st.one_of(
+        st.tuples(PAIRS, st.sampled_from(("<", "<=", ">", ">=", "==", "!="))).map(
+            lambda of: f"{of[0][0]} {of[1]} {of[0][1]}"
+        ),
+        st.tuples(st.sampled_from(("crosses_above", "crosses_below")), PAIRS).map(
+            lambda of: f"{of[0]}({of[1][0]}, {of[1][1]})"
+        ),
+    ),
+    lambda inner: st.one_of(
+        inner.map(lambda of: f"not ({of})"),
+        st.tuples(inner, st.sampled_from(("and", "or")), inner).map(
+            lambda of: f"({of[0]}) {of[1]} ({of[2]})"
+        ),
+    ),
+    max_leaves=4,
+)
+SOME = market(4, 60)
+
+
+@settings(max_examples=40, deadline=None)
+@given(CONDITION_TEXTS)
+def test_any_condition_comes_true_where_the_checker_says_so(condition: str) -> None:
+    one = ScreenDefined(name="a", instruments=("*",), bars="1m", condition=condition)
+    own, made = recomputed(SOME, (one,))
+    assume(own.judged)  # not where a comparison hangs on how a sum was rounded
+    outputs = drive(SCREENER, SOME, settings=of(one))[1]
+    told = [
+        (r, record["status"], record["revision"], record["flags"]) for _, r, *_, record in outputs
+    ]
+    assert told == [
+        (each.r, *(each.values[name] for name in ("status", "revision", "flags"))) for each in made
+    ]
 
 
 def test_what_it_does_not_know_it_does_not_judge() -> None:

@@ -219,7 +219,7 @@ def _signal(row: tuple[Any, ...]) -> list[Any]:
     points = terms.split() or ["nan"] * 5
     return [
         *(r, 0, 7, _text(screen), _text(symbol), _text("BINANCE"), _text(bars)),
-        *(_time(at(opens)), _time(at(opens + length)), revision, flags, _text(status)),
+        *(_time(at(opens)), _time(at(opens + length)), 0, revision, flags, _text(status)),
         *(_text(recommendation), _text(trend), _text("WEAK"), _text("LOW")),
         *("nan" if score is None else score, *points, 101.5, *range(1, 13)),
     ]

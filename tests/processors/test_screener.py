@@ -291,6 +291,8 @@ def test_activity_bars_are_followed_by_their_sequence() -> None:
     both = (screen("close > 1.5", name="a"), screen("close > 0", bars="renko", name="b"))
     outputs = drive(SCREENER, log, settings=of(*both))[1]
     assert [(r, slot, spec) for _, r, slot, spec, _ in outputs] == [(1, 1, 1)]
+    ups = drive(SCREENER, log, settings=of(screen("close > 1.5", bars="renko")))[1]
+    assert [record["sequence"] for *_, record in ups] == [1, 3, 5]
     assert outputs[0][4]["bars"] == b"renko" and outputs[0][4]["ts_close"] == MIDNIGHT + 5
 
 

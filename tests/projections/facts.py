@@ -194,7 +194,7 @@ def feed_event(index: int) -> tuple[str, bytes]:
 
 def everything(count: int, start: int = 0) -> Facts:
     """`facts`, with the other kinds in place of some quotes."""
-    others = (book, derivative, liquidation, venue_bar, feed_event, quotes)
+    others = (book, derivative, liquidation, venue_bar, feed_event, screen, quotes)
     return [
         others[index // 8 % len(others)](index) if index % 8 == 3 else message
         for index, message in enumerate(facts(count, start), start)
@@ -292,9 +292,9 @@ def derived(root: str, spec: str, r: int) -> tuple[str, bytes]:
 
 def screen(r: int) -> tuple[str, bytes]:
     """A screen that is defined, changed to the score, and removed."""
-    tag = "ScreenRemoved.v1" if r == 2 else "ScreenDefined.v1"
+    tag = "ScreenRemoved.v1" if r % 3 == 2 else "ScreenDefined.v1"
     event = examples.EVENTS[tag]
-    if r == 1:
+    if r % 3 == 1:
         event = event.model_copy(update={"condition": ""})
     return "ctl.screens.oversold", encode_event(event)
 

@@ -9,92 +9,13 @@ import ast
 import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import pairwise
-from math import isclose, nan, sqrt
+from math import isclose, nan
 from typing import Any
 
-from tidemill.tests.faults.checker import indicators as plain
-from tidemill.tests.faults.checker.indicators import FLAGS, LATE, SECOND, Values, ema_of, mean
+from tidemill.tests.faults.checker.indicators import FLAGS, LATE, SECOND, Values, mean
+from tidemill.tests.faults.checker.more_indicators import KNOWN
 from tidemill.tests.faults.checker.world import WORD, Made, Row, World
 
-
-def macd(bars: list[Values], fast: int, slow: int, last: int) -> Values:
-    """The fast average begins with the newest of the slow one's first closes."""
-    closes = [bar["close"] for bar in bars]
-    apart = [
-        ema_of(closes[slow - fast : k], fast) - ema_of(closes[:k], slow)
-        for k in range(slow, len(closes) + 1)
-    ]
-    found = {"macd": apart[-1]} if apart else {}
-    if len(apart) >= last:
-        found["signal"] = ema_of(apart, last)
-        found["histogram"] = found["macd"] - found["signal"]
-    return found
-
-
-def bollinger(bars: list[Values], period: int, times: int) -> Values:
-    closes = [bar["close"] for bar in bars[-period:]]
-    if len(closes) < period:
-        return {}
-    middle = mean(closes)
-    reach = times * sqrt(mean([(close - middle) ** 2 for close in closes]))
-    return {"upper": middle + reach, "middle": middle, "lower": middle - reach}
-
-
-def stochastic(bars: list[Values], period: int, smoothing: int, last: int) -> Values:
-    def raw(end: int) -> float:
-        window = bars[end - period : end]
-        high, low = max(b["high"] for b in window), min(b["low"] for b in window)
-        return 100.0 * (window[-1]["close"] - low) / (high - low) if high > low else 50.0
-
-    raws = [raw(end) for end in range(period, len(bars) + 1)]
-    ks = [mean(raws[end - smoothing : end]) for end in range(smoothing, len(raws) + 1)]
-    found = {"k": ks[-1]} if ks else {}
-    return found | ({"d": mean(ks[-last:])} if len(ks) >= last else {})
-
-
-def natr(bars: list[Values], period: int) -> Values:
-    found = plain.atr(bars, period)
-    return {"natr": 100.0 * found["atr"] / bars[-1]["close"]} if found else {}
-
-
-def adx(bars: list[Values], period: int) -> Values:
-    """Sums of directional movement over that of true range, each s += x - s / period once there
-    were period - 1 of them; DX's Wilder average."""
-    sums, moved = [0.0, 0.0, 0.0], []
-    for k in range(1, len(bars)):
-        before, bar = bars[k - 1], bars[k]
-        up, down = bar["high"] - before["high"], before["low"] - bar["low"]
-        reach = max(bar["high"], before["close"]) - min(bar["low"], before["close"])
-        new = (up if up > max(down, 0) else 0.0, down if down > max(up, 0) else 0.0, reach)
-        if k >= period:
-            sums = [s - s / period for s in sums]
-        sums = [s + x for s, x in zip(sums, new, strict=True)]
-        if k >= period:
-            plus, minus = (100.0 * s / sums[2] if sums[2] > 0 else 0.0 for s in sums[:2])
-            both = plus + minus
-            moved.append(100.0 * abs(plus - minus) / both if both > 0 else 0.0)
-    if len(moved) < period:
-        return {}
-    found = mean(moved[:period])
-    for one in moved[period:]:
-        found = (found * (period - 1) + one) / period
-    return {"adx": found}
-
-
-Compute = Callable[..., Values]
-KNOWN: dict[str, tuple[Compute, tuple[int, ...], Callable[..., int]]] = {
-    "sma": (plain.sma, (20,), lambda n: n - 1),
-    "ema": (plain.ema, (20,), lambda n: n - 1),
-    "rsi": (plain.rsi, (14,), lambda n: n),
-    "atr": (plain.atr, (14,), lambda n: n),
-    "obv": (plain.obv, (), lambda: 0),
-    "macd": (macd, (12, 26, 9), lambda fast, slow, last: slow + last - 2),
-    "bollinger": (bollinger, (20, 2), lambda n, times: n - 1),
-    "stochastic": (stochastic, (14, 3, 3), lambda n, k, d: n + k + d - 3),
-    "natr": (natr, (14,), lambda n: n),
-    "adx": (adx, (14,), lambda n: 2 * n - 1),
-}
-"""By name: what computes it, its parameters' defaults, and its warm-up."""
 SCORED = {
     "rsi": "rsi(14)", "macd": "macd(12,26,9).macd", "macd_signal": "macd(12,26,9).signal",
     "ema_20": "ema(20)", "ema_50": "ema(50)", "ema_200": "ema(200)",
@@ -390,7 +311,9 @@ class Screens:
         if not one.take(key, _values(bar.values, exponents), bar.values.get("flags", 0)):
             return
         row: Row = {
-            name: bar.values[name] for name in ("ts_open", "revision") if name in bar.values
+            name: bar.values[name]
+            for name in ("ts_open", "sequence", "revision")
+            if name in bar.values
         }
         row["ts_close"] = bar.values.get("ts_close") or (
             bar.values["ts_open"] + bar.values["interval_s"] * SECOND
