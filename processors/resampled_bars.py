@@ -16,6 +16,8 @@ silent. A feed that lapses before the first part has closed counts as begun afte
 
 Parts are kept as long as `bars` can revise them (kernels/resampled_state.py). One that is older, or
 that a sum cannot take in 128 bits, is a dead letter that names the intervals that lack it.
+An instrument that `bars` has parked gives no more parts: its open bars close by time with what
+came, and the dead letter of `bars` is what says that trades are missing.
 """
 
 from collections.abc import Iterator

@@ -13,12 +13,11 @@ from pydantic import AfterValidator, BaseModel, Field
 from starlette.responses import Response
 
 from tidemill.gateway.queries.answer import Answer, Envelope, names, respond
-from tidemill.gateway.queries.candles import Timeframe
 from tidemill.gateway.queries.parameters import Asked, Symbol, Venue
 from tidemill.gateway.queries.problems import Problem
 from tidemill.gateway.queries.resolve import instruments
 from tidemill.gateway.queries.stores import Bound, Stores
-from tidemill.schemas.bar_type import INTERVALS_S
+from tidemill.schemas.bar_type import BUILT_SPECS, INTERVALS_S
 from tidemill.schemas.enums import BarFlag
 
 ROUTES = APIRouter()
@@ -26,6 +25,12 @@ KEEP_S = 30.0
 SYMBOLS_MAX = 50
 WINDOW, WINDOW_MIN, WINDOW_MAX = 100, 3, 1_000
 Floats = np.ndarray[Any, np.dtype[np.float64]]
+
+
+def _built(spec: str) -> str:
+    if spec not in BUILT_SPECS:
+        raise ValueError(f"there are returns of {', '.join(BUILT_SPECS)}")
+    return spec
 
 
 def _listed(text: str) -> str:
@@ -39,7 +44,7 @@ class ReturnsAsked(Asked):
     """Which returns, and how many of them."""
 
     venue: Venue = "BINANCE"
-    timeframe: Timeframe = "1m"
+    timeframe: Annotated[str, AfterValidator(_built), Field(max_length=4)] = "1m"
     window: int = Field(
         WINDOW, ge=WINDOW_MIN, le=WINDOW_MAX, description="Intervals that a number is of."
     )

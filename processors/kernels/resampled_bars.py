@@ -219,8 +219,8 @@ def declare_gap(
     rows: NDArray[np.void],
     stages: NDArray[np.void],
     slot: int,
-    at_r: int,
-    at_i: int,
+    at_r: Any,
+    at_i: Any,
     ts_from: int,
     ts_to: int,
 ) -> tuple[Out, int, int]:

@@ -31,9 +31,8 @@ class Target(NamedTuple):
     origin_ns: int = 0
 
 
-# Days begin at UTC midnight, weeks on Monday, of which 1970-01-05 was the first. Binance has klines
-# 3d but its document of GET /api/v3/klines (2026-11) does not say where they begin: every three
-# days from the epoch on, as fixed lengths of venues are counted.
+# Days begin at UTC midnight, weeks on Monday, of which 1970-01-05 was the first. Three days count
+# from the epoch: no document of a venue says where its 3d begin.
 TARGETS = {
     "3m": Target("1m", 3),
     "30m": Target("15m", 2),

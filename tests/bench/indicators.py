@@ -27,6 +27,7 @@ from tidemill.processors.bars import BARS  # noqa: E402
 from tidemill.processors.indicators import INDICATORS as RUNNING  # noqa: E402
 from tidemill.processors.kernels.indicator import Values, computed  # noqa: E402
 from tidemill.processors.kernels.indicator_catalog import INDICATORS  # noqa: E402
+from tidemill.processors.resampled_bars import RESAMPLED_BARS  # noqa: E402
 from tidemill.schemas import events, frame  # noqa: E402
 from tidemill.schemas.events.indicators import IndicatorSetDefined  # noqa: E402
 from tidemill.schemas.events.instrument import InstrumentDefined  # noqa: E402
@@ -83,7 +84,8 @@ def live() -> float:
     """Return the CPU seconds that a minute of every instrument's trades costs a graph of bars and
     indicators, engine and frames included, more than one of bars alone; all have values by then."""
     costs = []
-    for processors in ([ACTIVITY_BARS, BARS], [ACTIVITY_BARS, BARS, RUNNING]):
+    of_bars = [ACTIVITY_BARS, BARS, RESAMPLED_BARS]
+    for processors in (of_bars, [*of_bars, RUNNING]):
         engine = Engine(Graph("bench", processors), range(PARTITIONS + 1))
         engine.step([Message(r, *fact) for r, fact in enumerate(_said(), 1)])
         r, used, told = 10_000, 0.0, 0
@@ -95,7 +97,7 @@ def live() -> float:
             if minute >= WARM_MINUTES:
                 used += time.process_time() - began
                 told += sum(output.subject.startswith("indicators.1m.") for output in made)
-        assert told == (len(processors) - 2) * MINUTES * INSTRUMENTS, told
+        assert told == (len(processors) - 3) * MINUTES * INSTRUMENTS, told
         costs.append(used / MINUTES)
     return costs[1] - costs[0]
 

@@ -120,7 +120,7 @@ def test_i3_an_output_that_is_lost(both: tuple[Messages, Messages], tmp_path: Pa
 
 def test_i3_an_output_that_nothing_caused(both: tuple[Messages, Messages], tmp_path: Path) -> None:
     log, out = both
-    extra = changed(out[of(out, "bars")], "n", 1)
+    extra = changed(out[of(out, "bars")], "n", 1_000)
     verdicts = judged(log, [*out, extra], tmp_path)
     assert verdicts.broken_ones == {"I3"}, verdicts.text()
 

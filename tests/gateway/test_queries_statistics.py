@@ -105,7 +105,7 @@ class TestAsked:
         [
             {"symbols": "BTCUSDT"}, {"symbols": "BTCUSDT,BTCUSDT"}, {"symbols": "a,b"}, {},
             {"symbols": ",".join(f"S{k}" for k in range(51))}, {"symbols": "A,B", "window": "2"},
-            {"symbols": "A,B", "timeframe": "7m"}, {"symbols": "A,B", "window": "1001"},
+            {"symbols": "A,B", "timeframe": "1M"}, {"symbols": "A,B", "window": "1001"},
         ],
     )  # fmt: skip
     async def test_what_is_no_question_is_refused(
