@@ -27,7 +27,7 @@ async def run(settings: Settings, name: str, index: int, count: int) -> None:
     if name not in known:
         raise Missing(f"there is no graph {name}; there are {', '.join(known)}")
     # A set may ask for any of them in a step, where to compile one would cost the lease.
-    for kernels in ("activity_bars", "indicator_catalog"):
+    for kernels in ("activity_bars", "indicator_catalog", "screen_plan", "screen_run"):
         importlib.import_module(f"tidemill.processors.kernels.{kernels}")
     owner = settings.owner or f"{socket.gethostname()}-{os.getpid()}"
     client = f"graph-{name}-{index}"

@@ -33,7 +33,8 @@ from tidemill.processors.kernels.activity_trade import (
     notice,
     open_bars,
 )
-from tidemill.processors.kernels.bar_out import Out, unstage
+from tidemill.processors.kernels.bar_out import Out, out_of, unstage
+from tidemill.processors.kernels.signatures import strided
 from tidemill.schemas.exact import INT128
 from tidemill.schemas.kinds.activity_bar import ACTIVITY_BAR
 from tidemill.schemas.kinds.status import STATUS
@@ -45,24 +46,12 @@ _Tuple: Callable[..., types.Type] = types.Tuple
 _NamedTuple: Callable[..., types.Type] = types.NamedTuple
 
 
-def _array(dtype: np.dtype[np.void], readonly: bool = True) -> Any:
-    """Any array (N,) of a packed dtype, strided or not: views of frames are read in place."""
-    return types.Array(from_dtype(dtype), 1, "A", readonly=readonly, aligned=False)
-
-
-_Rows, _Stages = _array(STATE, readonly=False), _array(STAGE, readonly=False)
-_Frames, _Keys = _array(FRAMES), _array(INSTRUMENTS)
-_Trades, _Statuses = _array(TRADE.dtype), _array(STATUS.dtype)
+_Rows, _Stages = strided(STATE, readonly=False), strided(STAGE, readonly=False)
+_Frames, _Keys = strided(FRAMES), strided(INSTRUMENTS)
+_Trades, _Statuses = strided(TRADE.dtype), strided(STATUS.dtype)
 _Refused = types.Array(from_dtype(REFUSED), 1, "C")
 _Steps = types.Array(from_dtype(INT128), 2, "C")
-_Out = _NamedTuple(
-    (
-        types.Array(from_dtype(BAR_DTYPE), 1, "C"),
-        types.Array(types.int32, 1, "C"),
-        types.Array(types.uint8, 1, "C"),
-    ),
-    Out,
-)
+_Out = out_of(BAR_DTYPE)
 
 
 @njit(cache=True)

@@ -16,6 +16,7 @@ from tidemill.processors.kernels.arbitrage_state import (
 )
 from tidemill.processors.kernels.arbitrage_walk import pays, walk
 from tidemill.processors.kernels.book_state import BUY, SELL, TOP, VALID
+from tidemill.processors.kernels.signatures import strided
 from tidemill.schemas.enums import Legs, OpportunityFlag, OpportunityStatus
 from tidemill.schemas.kinds.book_level import BOOK_LEVEL
 from tidemill.schemas.kinds.book_metrics import BOOK_METRICS
@@ -58,15 +59,10 @@ class Out(NamedTuple):
     slots: NDArray[np.int32]
 
 
-def _array(dtype: np.dtype[np.void], readonly: bool = True) -> Any:
-    """Any array (N,) of a packed dtype, strided or not: views of frames are read in place."""
-    return types.Array(from_dtype(dtype), 1, "A", readonly=readonly, aligned=False)
-
-
 _Tuple: Callable[..., types.Type] = types.Tuple
 _NamedTuple: Callable[..., types.Type] = types.NamedTuple
 _NamedUniTuple: Callable[..., types.Type] = types.NamedUniTuple
-_Rows, _Frames, _Keys = _array(STATE, readonly=False), _array(FRAMES), _array(INSTRUMENTS)
+_Rows, _Frames, _Keys = strided(STATE, readonly=False), strided(FRAMES), strided(INSTRUMENTS)
 _Ints = types.Array(types.int64, 1, "C")
 _Pairs = _NamedUniTuple(_Ints, 2, Pairs)
 _Out = _NamedTuple((types.Array(from_dtype(FOUND), 1, "C"), types.Array(types.int32, 2, "C")), Out)
@@ -112,7 +108,7 @@ def _put(ladder: Any, price: Any, quantity: Any, frame: Any, key: Key) -> None:
         ladder.count += 1
 
 
-@njit(types.void(_Rows, _Frames, _array(BOOK_METRICS.dtype)), cache=True)
+@njit(types.void(_Rows, _Frames, strided(BOOK_METRICS.dtype)), cache=True)
 def see_metrics(
     rows: NDArray[np.void], frames: NDArray[np.void], records: NDArray[np.void]
 ) -> None:
@@ -129,7 +125,7 @@ def see_metrics(
             row.book_recv = record.ts_recv
 
 
-@njit(types.void(_Rows, _Frames, _array(BOOK_LEVEL.dtype), _Keys), cache=True)
+@njit(types.void(_Rows, _Frames, strided(BOOK_LEVEL.dtype), _Keys), cache=True)
 def see_levels(
     rows: NDArray[np.void],
     frames: NDArray[np.void],
@@ -154,7 +150,7 @@ def see_levels(
                 _put(row.asks, record.price, record.quantity, frame, keys[frame.slot])
 
 
-@njit(types.void(_Rows, _Frames, _array(QUOTE.dtype), _Keys), cache=True)
+@njit(types.void(_Rows, _Frames, strided(QUOTE.dtype), _Keys), cache=True)
 def see_quotes(
     rows: NDArray[np.void],
     frames: NDArray[np.void],
@@ -315,7 +311,7 @@ def _tell_pair(
     return out, count
 
 
-@njit(_Tuple((_Out, types.int64))(_Rows, _Frames, _array(TIME.dtype), _Keys, _Pairs), cache=True)
+@njit(_Tuple((_Out, types.int64))(_Rows, _Frames, strided(TIME.dtype), _Keys, _Pairs), cache=True)
 def tell_opportunities(
     rows: NDArray[np.void],
     frames: NDArray[np.void],

@@ -1,10 +1,13 @@
 """What a kernel of bars emits: bars of any kind, with whose they are, grown as they come."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
+from numba import from_dtype, njit, types
 from numpy.typing import NDArray
+
+_NamedTuple: Callable[..., types.Type] = types.NamedTuple
 
 
 class Out(NamedTuple):
@@ -13,6 +16,12 @@ class Out(NamedTuple):
     bars: NDArray[np.void]
     slots: NDArray[np.int32]
     specs: NDArray[np.uint8]
+
+
+def out_of(dtype: np.dtype[np.void]) -> types.Type:
+    """Return the type of an Out of bars of this dtype."""
+    places = (types.Array(types.int32, 1, "C"), types.Array(types.uint8, 1, "C"))
+    return _NamedTuple((types.Array(from_dtype(dtype), 1, "C"), *places), Out)
 
 
 @njit(cache=True)

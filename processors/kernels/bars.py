@@ -14,7 +14,7 @@ import numpy as np
 from numba import from_dtype, njit, types
 from numpy.typing import NDArray
 
-from tidemill.processors.kernels.bar_out import Out, unstage
+from tidemill.processors.kernels.bar_out import Out, out_of, unstage
 from tidemill.processors.kernels.bar_ring import (
     INTERVALS,
     RING,
@@ -40,6 +40,7 @@ from tidemill.processors.kernels.bar_state import (
     UP,
 )
 from tidemill.processors.kernels.bar_trade import fold, take
+from tidemill.processors.kernels.signatures import strided
 from tidemill.schemas.kinds.bar import BAR
 from tidemill.schemas.kinds.status import STATUS
 from tidemill.schemas.kinds.trade import TRADE
@@ -70,23 +71,11 @@ def _refuse(
     return refused
 
 
-def _array(dtype: np.dtype[np.void], readonly: bool = True) -> Any:
-    """Any array (N,) of a packed dtype, strided or not: views of frames are read in place."""
-    return types.Array(from_dtype(dtype), 1, "A", readonly=readonly, aligned=False)
-
-
-_Rows, _Stages = _array(STATE, readonly=False), _array(STAGE, readonly=False)
-_Frames, _Keys = _array(FRAMES), _array(INSTRUMENTS)
-_Trades, _Statuses = _array(TRADE.dtype), _array(STATUS.dtype)
+_Rows, _Stages = strided(STATE, readonly=False), strided(STAGE, readonly=False)
+_Frames, _Keys = strided(FRAMES), strided(INSTRUMENTS)
+_Trades, _Statuses = strided(TRADE.dtype), strided(STATUS.dtype)
 _Refused = types.Array(from_dtype(REFUSED), 1, "C")
-_Out = _NamedTuple(
-    (
-        types.Array(from_dtype(BAR_DTYPE), 1, "C"),
-        types.Array(types.int32, 1, "C"),
-        types.Array(types.uint8, 1, "C"),
-    ),
-    Out,
-)
+_Out = out_of(BAR_DTYPE)
 
 
 @njit(cache=True)

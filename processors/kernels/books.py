@@ -26,6 +26,7 @@ from tidemill.processors.kernels.book_state import (
     TOP,
     VALID,
 )
+from tidemill.processors.kernels.signatures import strided
 from tidemill.schemas.kinds.book import BOOK
 from tidemill.schemas.kinds.book_level import BOOK_LEVEL
 from tidemill.schemas.kinds.book_metrics import BOOK_METRICS
@@ -49,15 +50,10 @@ class Out(NamedTuple):
     slots: NDArray[np.int32]
 
 
-def _array(dtype: np.dtype[np.void], readonly: bool = True) -> Any:
-    """Any array (N,) of a packed dtype, strided or not: views of frames are read in place."""
-    return types.Array(from_dtype(dtype), 1, "A", readonly=readonly, aligned=False)
-
-
 _Tuple: Callable[..., types.Type] = types.Tuple
 _NamedTuple: Callable[..., types.Type] = types.NamedTuple
-_Rows, _Frames, _Keys = _array(STATE, readonly=False), _array(FRAMES), _array(INSTRUMENTS)
-_Records, _Statuses, _Times = _array(BOOK.dtype), _array(STATUS.dtype), _array(TIME.dtype)
+_Rows, _Frames, _Keys = strided(STATE, readonly=False), strided(FRAMES), strided(INSTRUMENTS)
+_Records, _Statuses, _Times = strided(BOOK.dtype), strided(STATUS.dtype), strided(TIME.dtype)
 _Slots = types.Array(types.int32, 1, "C")
 _Metrics = _NamedTuple((types.Array(from_dtype(METRICS), 1, "C"), _Slots), Out)
 _Levels = _NamedTuple((types.Array(from_dtype(LEVEL), 1, "C"), _Slots), Out)

@@ -19,6 +19,7 @@ from tidemill.processors.kernels.derivative_state import (
     STATE,
     TS_AHEAD_NS_MAX,
 )
+from tidemill.processors.kernels.signatures import strided
 from tidemill.schemas.exact import add_64, subtract
 from tidemill.schemas.kinds.derivative import DERIVATIVE
 from tidemill.schemas.kinds.derivative_metrics import DERIVATIVE_METRICS
@@ -43,15 +44,10 @@ class Out(NamedTuple):
     slots: NDArray[np.int32]
 
 
-def _array(dtype: np.dtype[np.void], readonly: bool = True) -> Any:
-    """Any array (N,) of a packed dtype, strided or not: views of frames are read in place."""
-    return types.Array(from_dtype(dtype), 1, "A", readonly=readonly, aligned=False)
-
-
 _Tuple: Callable[..., types.Type] = types.Tuple
 _NamedTuple: Callable[..., types.Type] = types.NamedTuple
-_Rows, _Frames, _Keys = _array(STATE, readonly=False), _array(FRAMES), _array(INSTRUMENTS)
-_Derivatives, _Trades = _array(DERIVATIVE.dtype), _array(TRADE.dtype)
+_Rows, _Frames, _Keys = strided(STATE, readonly=False), strided(FRAMES), strided(INSTRUMENTS)
+_Derivatives, _Trades = strided(DERIVATIVE.dtype), strided(TRADE.dtype)
 _Out = _NamedTuple(
     (types.Array(from_dtype(METRICS), 1, "C"), types.Array(types.int32, 1, "C")), Out
 )
@@ -205,7 +201,7 @@ def _due(row: Row, record: Any, minute: int) -> bool:
 
 
 @njit(
-    _Tuple((_Out, types.int64))(_Rows, _Frames, _array(TIME.dtype), _Keys),
+    _Tuple((_Out, types.int64))(_Rows, _Frames, strided(TIME.dtype), _Keys),
     cache=True,
 )
 def tell_derivatives(

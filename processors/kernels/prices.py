@@ -11,6 +11,7 @@ import numpy as np
 from numba import from_dtype, njit, types
 from numpy.typing import NDArray
 
+from tidemill.processors.kernels.signatures import strided
 from tidemill.schemas.enums import BarFlag
 from tidemill.schemas.exact import add, add_64, multiply, subtract
 from tidemill.schemas.kinds.price import PRICE
@@ -269,13 +270,8 @@ _NamedTuple: Callable[..., types.Type] = types.NamedTuple
 PRICE_DTYPE = PRICE.dtype
 
 
-def _array(dtype: np.dtype[np.void], readonly: bool = True) -> Any:
-    """Any array (N,) of a packed dtype, strided or not: views of frames are read in place."""
-    return types.Array(from_dtype(dtype), 1, "A", readonly=readonly, aligned=False)
-
-
-_Rows, _Frames = _array(STATE, readonly=False), _array(FRAMES)
-_Trades, _Quotes, _Times = _array(TRADE.dtype), _array(QUOTE.dtype), _array(TIME.dtype)
+_Rows, _Frames = strided(STATE, readonly=False), strided(FRAMES)
+_Trades, _Quotes, _Times = strided(TRADE.dtype), strided(QUOTE.dtype), strided(TIME.dtype)
 _Ints = types.Array(types.int64, 1, "C")
 _Pairs = _NamedTuple((_Ints, _Ints, _Ints, types.Array(types.boolean, 1, "C")), Pairs)
 _Out = _NamedTuple(

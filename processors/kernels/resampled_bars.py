@@ -14,7 +14,7 @@ import numpy as np
 from numba import from_dtype, njit, types
 from numpy.typing import NDArray
 
-from tidemill.processors.kernels.bar_out import Out, unstage
+from tidemill.processors.kernels.bar_out import Out, out_of, unstage
 from tidemill.processors.kernels.bar_state import (
     GAP,
     GRACE_NS,
@@ -45,6 +45,7 @@ from tidemill.processors.kernels.resampled_state import (
     STATE,
     TAKEN,
 )
+from tidemill.processors.kernels.signatures import strided
 from tidemill.schemas.kinds.bar import BAR
 from tidemill.schemas.kinds.resampled_bar import RESAMPLED_BAR
 from tidemill.schemas.kinds.status import STATUS
@@ -62,23 +63,11 @@ _Tuple: Callable[..., types.Type] = types.Tuple
 _NamedTuple: Callable[..., types.Type] = types.NamedTuple
 
 
-def _array(dtype: np.dtype[np.void], readonly: bool = True) -> Any:
-    """Any array (N,) of a packed dtype, strided or not: views of frames are read in place."""
-    return types.Array(from_dtype(dtype), 1, "A", readonly=readonly, aligned=False)
-
-
-_Rows, _Stages = _array(STATE, readonly=False), _array(STAGE, readonly=False)
-_Frames, _Keys = _array(FRAMES), _array(INSTRUMENTS)
-_Bars, _Statuses = _array(BAR.dtype), _array(STATUS.dtype)
+_Rows, _Stages = strided(STATE, readonly=False), strided(STAGE, readonly=False)
+_Frames, _Keys = strided(FRAMES), strided(INSTRUMENTS)
+_Bars, _Statuses = strided(BAR.dtype), strided(STATUS.dtype)
 _Refused = types.Array(from_dtype(REFUSED), 1, "C")
-_Out = _NamedTuple(
-    (
-        types.Array(from_dtype(OUT_DTYPE), 1, "C"),
-        types.Array(types.int32, 1, "C"),
-        types.Array(types.uint8, 1, "C"),
-    ),
-    Out,
-)
+_Out = out_of(OUT_DTYPE)
 
 
 @njit(cache=True)
