@@ -129,7 +129,7 @@ def roles(
     children = [
         role("time", ["time"], env),
         role("graph", ["graph", "main"], env),
-        role("projections", ["projections"], env, nice=YIELDING),
+        role("projections", ["projections"], env),
         role("archive", ["archive"], env, nice=YIELDING),
         role(
             "queries",

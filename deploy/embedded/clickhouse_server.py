@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tidemill.deploy.embedded.clickhouse.process import MODULE, USERS_VARIABLE, users_json
 from tidemill.deploy.embedded.ports import LOOPBACK
-from tidemill.deploy.supervisor.child import YIELDING, Child
+from tidemill.deploy.supervisor.child import Child
 from tidemill.schemas.errors import Unavailable
 
 OWNER, READER = "tidemill", "tidemill_reader"
@@ -38,7 +38,6 @@ class ClickHouseServer:
             ),
             env={USERS_VARIABLE: users},
             probe=self.probe,
-            nice=YIELDING,
         )
 
     async def probe(self) -> None:

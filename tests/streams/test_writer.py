@@ -141,11 +141,33 @@ async def test_a_full_queue_makes_put_wait():
     assert [number for _, number in await stored(log)] == list(range(301))
 
 
+class BusyLog(MemoryLog):
+    """Takes 20 ms for each append."""
+
+    async def append(self, messages: Sequence[tuple[str, bytes]], fence: Fence | None) -> int:
+        await asyncio.sleep(0.02)
+        return await super().append(messages, fence)
+
+
+async def test_a_slow_log_gets_fewer_and_larger_flushes():
+    log = BusyLog("TEST", ["md.>"])
+    async with running(log, Limits(linger_s=0.005)) as writer:
+        clock = asyncio.get_running_loop()
+        began = clock.time()
+        for number in range(30):
+            await writer.put([number])
+            await asyncio.sleep(0.01)
+        # 20 ms that it takes, and 2 x (20 - 5) ms that the next flush gathers after it
+        assert 2 <= writer.flushes <= (clock.time() - began) / 0.05 + 1
+        await writer.drain()
+    assert [number for _, number in await stored(log)] == list(range(30))
+
+
 @pytest.mark.parametrize("seed", range(20))
 async def test_lost_acknowledgements_neither_lose_nor_double(seed: int):
     chance, log = random.Random(seed), memory()
     log.faults = [chance.choice([None, Fault.LANDED, Fault.LOST]) for _ in range(40)]
-    async with running(log, Limits(linger_s=0)) as writer:
+    async with running(log, Limits(linger_s=0, linger_max_s=0)) as writer:
         at = 0
         while at < 500:
             count = chance.randint(1, 60)
