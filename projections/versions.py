@@ -85,6 +85,20 @@ async def serving(pool: Pool, versions: Sequence[Table]) -> list[Table]:
     return [v.table for v in await present(pool, versions) if v.state == "serving"]
 
 
+async def undeclared(pool: Pool, versions: Sequence[Table]) -> list[str]:
+    """Return the physical tables that serve, of the names of `versions`, but of none of them."""
+    names = sorted({table.name for table in versions})
+    with unavailable():
+        rows = await pool.fetch(
+            "SELECT t, name, version FROM physical WHERE state = 'serving' AND name = ANY($1)"
+            " ORDER BY t",
+            names,
+        )
+    return [
+        row["t"] for row in rows if instance_of(versions, row["name"], row["version"], 1) is None
+    ]
+
+
 async def begin(pool: Pool, table: Table) -> Table:
     """Note a new instance of a version, to be built, and return it."""
     with unavailable():

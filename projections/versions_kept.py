@@ -1,12 +1,15 @@
 """A sink for every physical table that serves, for as long as it does.
 
 What is rebuilt is its rebuild's to write, and what is retired nobody's: their sinks end, and begin
-when the table serves (again). So new versions are picked up without starting anything anew.
+when the table serves (again). A version that this process does not know, because it was declared
+after it started, ends it: whoever supervises it starts it anew, with the code that is there now.
 """
 
 import asyncio
+import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from tidemill.projections.clickhouse.client import ClickHouse
 from tidemill.projections.limits import Limits
@@ -14,7 +17,7 @@ from tidemill.projections.postgres.readings import Pool
 from tidemill.projections.sinks import sink_of
 from tidemill.projections.sources import source
 from tidemill.projections.table import Table
-from tidemill.projections.versions import serving
+from tidemill.projections.versions import serving, undeclared
 from tidemill.schemas.errors import Unavailable
 from tidemill.streams.log import Log
 
@@ -24,6 +27,19 @@ LOOK_S = 1.0
 """How often it is looked which tables serve."""
 CONNECTIONS_PER_NAME = 4
 """Of the pool, for each name: for as many of its physical tables at once."""
+
+
+class Outdated(Exception):
+    """A version serves that the code on disk may know, and this process does not."""
+
+
+def code_on_disk() -> str:
+    """Return a SHA-256 (hex) of what declares tables, as it is on disk now."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.rglob("*")):
+        if path.suffix in (".py", ".sql"):
+            digest.update(f"{path}\0".encode() + path.read_bytes())
+    return digest.hexdigest()
 
 
 class Kept:
@@ -38,14 +54,18 @@ class Kept:
         pool: Pool,
         limits: Limits | None = None,
         look_s: float = LOOK_S,
+        code: Callable[[], str] = code_on_disk,
     ) -> None:
         self._versions, self._log, self._out = versions, log, out
         self._clickhouse, self._pool = clickhouse, pool
         self._limits, self._look_s = limits, look_s
+        self._code, self._started_with = code, code()
+        self._unknown: list[str] = []
         self._running: dict[str, asyncio.Task[None]] = {}
 
     async def run(self) -> None:
-        """Run until cancelled. Raises what ends a sink of a table that serves: Fenced, Regressed.
+        """Run until cancelled. Raises what ends a sink of a table that serves: Fenced, Regressed;
+        Outdated where a version serves that is not known, and the code is another by now.
 
         Raises Unavailable where LOG or Postgres is away at the start; later it waits for them.
         """
@@ -76,6 +96,7 @@ class Kept:
 
     async def _look(self, log_uuid: str) -> None:
         """Start the sinks that are missing, and end those whose table serves no more."""
+        await self._look_for_unknown()
         wanted = {table.physical: table for table in await serving(self._pool, self._versions)}
         for name in [name for name in self._running if name not in wanted]:
             task = self._running.pop(name)
@@ -90,3 +111,13 @@ class Kept:
                 rows = source(table, self._log, self._out, log_uuid)
                 sink = sink_of(table, rows, self._log, self._clickhouse, self._pool, self._limits)
                 self._running[name] = asyncio.create_task(sink.run(), name=name)
+
+    async def _look_for_unknown(self) -> None:
+        unknown = await undeclared(self._pool, self._versions)
+        if unknown == self._unknown:
+            return
+        self._unknown = unknown
+        if unknown and self._code() != self._started_with:
+            raise Outdated(f"{', '.join(unknown)} serves since the code was changed: starting anew")
+        if unknown:
+            logger.warning("%s serves, which this code does not declare", ", ".join(unknown))

@@ -17,7 +17,7 @@ from tidemill.deploy.prepared import databases, prepared
 from tidemill.deploy.rebuilding import engine_of
 from tidemill.deploy.roles.connections import streams
 from tidemill.deploy.settings import Missing, archive_of
-from tidemill.deploy.swapping import put_in_place
+from tidemill.deploy.swapping import put_in_place, standing_still
 from tidemill.projections.postgres.readings import Pool
 from tidemill.projections.rebuild import Progress, Rebuild, lost, planned
 from tidemill.projections.registry import TABLES, VERSIONS
@@ -81,9 +81,13 @@ async def rebuild(options: Options) -> Exit:
                 say("not finished; the same command goes on from here")
                 raise
         _say_what_stands(options, tables, differing)
+        still = [] if differing else await standing_still(pool, tables)
+        for line in still:
+            say(line)
         result = await _result(pool, tables, work, time.monotonic() - began)
-        answer({"ok": not differing, **result}, options.json)
-    return Exit.DID_NOT_HOLD if differing else Exit.HELD
+        held = not differing and not still
+        answer({"ok": held, **result}, options.json)
+    return Exit.HELD if held else Exit.DID_NOT_HOLD
 
 
 def _say_what_stands(options: Options, tables: Sequence[Table], differing: Sequence[str]) -> None:

@@ -7,7 +7,7 @@ from tidemill.deploy.commands.output import Exit, answer, say
 from tidemill.deploy.embedded.servers import servers_on
 from tidemill.deploy.prepared import databases
 from tidemill.deploy.settings import Missing
-from tidemill.deploy.swapping import put_in_place
+from tidemill.deploy.swapping import put_in_place, standing_still
 from tidemill.projections.registry import TABLES, VERSIONS
 from tidemill.projections.table import Table
 from tidemill.projections.versions import Version, present, previous, swap
@@ -59,6 +59,8 @@ async def swap_tables(
             there = await present(pool, VERSIONS)
             tables = [physical(name, there) for name in names]
             differing = await put_in_place(tables, clickhouse, pool, differs)
+            if not differing:
+                differing = await standing_still(pool, tables)
         for line in differing:
             say(line)
         answers = {

@@ -10,17 +10,19 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import asyncpg
 import orjson
 import pytest
 
 import tidemill.projections
-from tidemill.deploy.children import answers, environment
+from tidemill.deploy.children import answers, environment, role
 from tidemill.deploy.embedded.ports import free_port
 from tidemill.deploy.embedded.servers import EmbeddedServers, ServerUrls
 from tidemill.deploy.load import Load
 from tidemill.deploy.prepared import prepare
 from tidemill.deploy.replaying import step
 from tidemill.deploy.roles.connections import streams
+from tidemill.deploy.supervisor.child import Child
 from tidemill.deploy.tables import materialise
 from tidemill.schemas.errors import Unavailable
 from tidemill.tests.projections import facts
@@ -108,6 +110,24 @@ async def queries(checkout: Checkout, urls: ServerUrls, port: int) -> AsyncItera
         await process.wait()
 
 
+def projections(checkout: Checkout, urls: ServerUrls) -> Child:
+    """The role that fills tables, from the reader's checkout, as it is when it starts."""
+    env = environment(urls, checkout.folder / ".tidemill", [], 0)
+    return role("projections", ["projections"], {**checkout.environment, **env}, after=())
+
+
+async def filled(urls: ServerUrls, name: str) -> bool:
+    """Whether a sink has taken a physical table over since its rebuild (the first to claim it)."""
+    connection = await asyncpg.connect(urls.postgres)
+    try:
+        async with asyncio.timeout(READY_S):
+            while (await connection.fetchval("SELECT epoch FROM sink WHERE t = $1", name)) < 2:
+                await asyncio.sleep(0.1)
+    finally:
+        await connection.close()
+    return True
+
+
 async def test_a_new_column_step_by_step(tmp_path: Path) -> None:
     port = free_port()
     checkout = Checkout(tmp_path / "checkout", port)
@@ -116,10 +136,13 @@ async def test_a_new_column_step_by_step(tmp_path: Path) -> None:
         await market(servers.urls)
         rows = (await checkout.versions())["bars__v1"][1]
         assert rows > 20
+        await servers.supervisor.start(projections(checkout, servers.urls))
         async with queries(checkout, servers.urls, port):
             assert await checkout.do("curl") == '"version":1\n'
             await checkout.do("bars_v2.py")
             await checkout.do("tidemill rebuild")
+            # The role did not know it: it started anew, by itself, and fills it from here on.
+            assert await filled(servers.urls, "bars__v2")
             assert await checkout.versions() == {
                 "bars__v1": (True, rows),
                 "bars__v2": (False, rows),

@@ -2,16 +2,17 @@
 
 import asyncio
 import bisect
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from itertools import repeat
 from pathlib import Path
 
 import pytest
 
 from tidemill.deploy.commands.retire import drop_all, meant
 from tidemill.deploy.settings import Missing
-from tidemill.deploy.swapping import put_in_place
+from tidemill.deploy.swapping import put_in_place, standing_still
 from tidemill.projections.columns import Column
 from tidemill.projections.migrations import migrate
 from tidemill.projections.postgres.readings import read, wait_for
@@ -20,7 +21,7 @@ from tidemill.projections.runtime import digest
 from tidemill.projections.table import Table, named
 from tidemill.projections.versions import active, enter, present, previous, retire, serving, swap
 from tidemill.projections.versions_compared import compare
-from tidemill.projections.versions_kept import Kept
+from tidemill.projections.versions_kept import Kept, Outdated
 from tidemill.schemas.errors import Unavailable
 from tidemill.schemas.frame import encode
 from tidemill.schemas.kinds.quote import QUOTE
@@ -29,7 +30,7 @@ from tidemill.streams import subjects
 from tidemill.streams.memory import MemoryLog
 from tidemill.tests.gateway.asking import Client, client_of
 from tidemill.tests.projections import facts
-from tidemill.tests.projections.rebuilding import QUICK, market, ordinary, rebuilt
+from tidemill.tests.projections.rebuilding import QUICK, kept, market, ordinary, rebuilt
 from tidemill.tests.projections.second import noted, second
 from tidemill.tests.projections.stores import Stores
 
@@ -87,7 +88,7 @@ class Flow:
 
 async def read_on(client: Client, flow: Flow, seen: list[int], stop: asyncio.Event) -> None:
     """Ask again and again: every answer is of one version, whole, and never older than before."""
-    newest = {"quote": 0, "trades": 0}
+    newest = {"quote": 0, "trades": 0, "instruments": 0}
     while not stop.is_set():
         quote = (await client.get("quote/BTCUSDT")).json()
         assert quote["success"], quote
@@ -104,6 +105,18 @@ async def read_on(client: Client, flow: Flow, seen: list[int], stop: asyncio.Eve
         assert {trade["price"] for trade in answer["data"]["trades"]} == {str(told["version"])}
         assert len(answer["data"]["trades"]) == flow.trades_up_to(told["r"])
         seen.append(told["version"])
+        answer = (await client.get("instruments")).json()
+        assert answer["meta"]["as_of"]["r"] >= newest["instruments"], "of Postgres"
+        newest["instruments"] = answer["meta"]["as_of"]["r"]
+
+
+async def look_on(stores: Stores, names: list[str], stop: asyncio.Event) -> None:
+    """Look, faster than the tables are written, at what every answer binds to: it never ages."""
+    newest = dict.fromkeys(names, 0)
+    while not stop.is_set():
+        for name, reading in (await read(stores.pool, names)).items():
+            assert reading.as_of >= newest[name], name
+            newest[name] = reading.as_of
 
 
 def enough(seen: list[int]) -> bool:
@@ -127,15 +140,19 @@ async def test_readers_see_one_whole_version_through_a_hundred_swaps(
     await enter(stores.pool, newer, "serving")
     await facts.append(log, moment(0))
     flow.trades.append((await log.identity()).last - 1)
-    versions = [table for table in (*VERSIONS, *declared) if table.emitted_by is None]
+    versions = [table for table in VERSIONS if table.emitted_by is None]
     keeping = Kept(versions, log, out, stores.clickhouse, stores.pool, QUICK, look_s=0.1)
+    # The second versions are a quarter of a second behind: swapped in as they are, answers age.
+    slow = replace(QUICK, period_s=0.25)
+    lagging = Kept(declared, log, out, stores.clickhouse, stores.pool, slow, look_s=0.1)
     seen: list[int] = []
     stop = asyncio.Event()
     async with client_of(stores) as client, asyncio.TaskGroup() as group:
-        kept = group.create_task(keeping.run())
+        kept = [group.create_task(one.run()) for one in (keeping, lagging)]
         await wait_for(stores.pool, [*(t.name for t in newer), "feed_events"], 4, 120)
         flowing = group.create_task(flow.flow())
         readers = [group.create_task(read_on(client, flow, seen, stop)) for _ in range(READERS)]
+        group.create_task(look_on(stores, [table.name for table in newer], stop))
         swaps = 0
         while swaps < SWAPS or not enough(seen):
             await swap(stores.pool, older if swaps % 2 else newer)
@@ -144,8 +161,52 @@ async def test_readers_see_one_whole_version_through_a_hundred_swaps(
         stop.set()
         await asyncio.gather(*readers)
         flowing.cancel()
-        kept.cancel()
+        for one in kept:
+            one.cancel()
     assert enough(seen)
+
+
+async def test_a_version_that_was_declared_later_ends_who_does_not_know_it(
+    stores: Stores, tmp_path: Path
+) -> None:
+    log, out = await market(3_000)
+    later = await noted(stores, second("trades", tmp_path))
+    await enter(stores.pool, [later], "serving")
+
+    def of(code: Iterator[str]) -> Kept:
+        return Kept(
+            VERSIONS, log, out, stores.clickhouse, stores.pool, QUICK, 0.05, lambda: next(code)
+        )
+
+    with pytest.raises(Outdated, match=r"trades__v2 serves since the code was changed"):
+        await of(iter(["before", "now"])).run()
+    task = asyncio.create_task(of(repeat("as before")).run())
+    await wait_for(stores.pool, list(TABLES), (await log.identity()).last, 60)
+    assert not task.done()  # nobody here could know it: what is known is filled
+    task.cancel()
+    await asyncio.wait({task})
+
+
+async def test_what_stands_still_while_others_go_on_is_told(stores: Stores) -> None:
+    log, out = await market(3_000)
+    await ordinary(stores, log, out)
+    (made,) = await rebuild_of(stores, log, "trades")
+    await swap(stores.pool, [made])
+    assert await standing_still(stores.pool, [made], at_rest_s=0.3) == []  # LOG is at rest
+
+    async def others() -> None:
+        while True:
+            await stores.pool.execute(
+                "UPDATE sink SET position = position + 1 WHERE t = 'bars__v1'"
+            )
+            await asyncio.sleep(0.02)
+
+    going = asyncio.create_task(others())
+    (told,) = await standing_still(stores.pool, [made], followed_s=0.5, at_rest_s=0.3)
+    assert told.startswith("trades__v1_2 stands still, as no sink fills it: start `tidemill run")
+    async with kept(stores, log, out):
+        assert await standing_still(stores.pool, [made], followed_s=20.0) == []
+    going.cancel()
 
 
 async def test_a_version_that_is_behind_is_not_swapped_in(stores: Stores) -> None:
