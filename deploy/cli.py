@@ -510,6 +510,15 @@ def status(data_dir: DataDir = DATA_DIR, json: Json = False) -> None:
 
 
 @app.command()
+def urls(data_dir: DataDir = DATA_DIR, json: Json = False) -> None:
+    """Print where the servers of a run listen, as URLs to log in by."""
+    from tidemill.deploy.commands import urls as command
+    from tidemill.deploy.commands.output import run
+
+    run(command.urls(data_dir, json))
+
+
+@app.command()
 def doctor(data_dir: DataDir = DATA_DIR, json: Json = False) -> None:
     """Say what is wrong on this machine and what to do."""
     from tidemill.deploy.commands import doctor as command

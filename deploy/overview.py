@@ -4,6 +4,7 @@ import asyncio
 import shutil
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,10 @@ from tidemill.projections.clickhouse.client import ClickHouse
 from tidemill.projections.postgres.readings import Pool
 from tidemill.projections.registry import VERSIONS
 from tidemill.projections.versions import Version, present
+from tidemill.schemas.errors import Unavailable
 from tidemill.streams import moments
+from tidemill.streams.archive.archive import Archive
+from tidemill.streams.archive.store import Store
 from tidemill.streams.jetstream_connection import Connection
 from tidemill.streams.log import Log
 from tidemill.streams.runtime.checkpoint import Checkpoint, progress
@@ -36,7 +40,8 @@ _CLICKHOUSE_SIZES = (
 
 
 async def streams_of(connection: Connection, names: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Return what each stream holds, and how many read it."""
+    """Return what each stream holds, and who reads it: how many, and the most messages that wait
+    for one of them."""
     found = {}
     for name in names:
         info = await connection.api(f"STREAM.INFO.{name}")
@@ -49,9 +54,38 @@ async def streams_of(connection: Connection, names: Sequence[str]) -> dict[str, 
             "first_time": state["first_ts"],
             "last_time": state["last_ts"],
             "subjects": state.get("num_subjects", 0),
-            "readers": state["consumer_count"],
+            "readers": await _readers_of(connection, name, state["consumer_count"]),
         }
     return found
+
+
+async def _readers_of(connection: Connection, stream: str, count: int) -> dict[str, dict[str, int]]:
+    found: dict[str, dict[str, int]] = {}
+    asked = 0
+    while asked < count:
+        page = await connection.api(f"CONSUMER.LIST.{stream}", {"offset": asked})
+        for one in page["consumers"]:
+            reader = found.setdefault(one["config"].get("description") or one["name"], {})
+            reader["count"] = reader.get("count", 0) + 1
+            reader["lag_messages"] = max(reader.get("lag_messages", 0), one["num_pending"])
+        if not page["consumers"]:
+            break  # some ended meanwhile
+        asked += len(page["consumers"])
+    return dict(sorted(found.items()))
+
+
+async def archive_of(log: Log, location: str) -> dict[str, Any]:
+    """Return how far the archive is, and from where on LOG itself still has its messages."""
+    identity = await log.identity()
+    found = {"location": location, "log_first": identity.first, "files": 0, "sealed": 0}
+    with suppress(Unavailable):  # nothing was ever sealed
+        archive = await asyncio.to_thread(_archive, location)
+        found |= {"files": len(archive.names), "sealed": archive.end}
+    return found | {"lag_records": identity.last - int(found["sealed"])}
+
+
+def _archive(location: str) -> Archive:
+    return Archive.unattested(Store.at(location, create=False))
 
 
 async def time_of(log: Log) -> dict[str, Any]:

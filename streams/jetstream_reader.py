@@ -208,6 +208,7 @@ class JetStreamReader:
         consumer = Consumer(self._connection, name, self._receive, self._arrived.set)
         config = {
             "name": consumer.name,
+            "description": self._connection.name,
             "ack_policy": "none",
             "deliver_policy": "by_start_sequence",
             "opt_start_seq": self._next,

@@ -27,6 +27,7 @@ async def status(data_dir: Path, json: bool) -> Exit:
             found = {
                 "streams": await overview.streams_of(connection, STREAMS),
                 "time": await overview.time_of(opened.log),
+                "archive": await overview.archive_of(opened.log, archive_of(data_dir)),
                 "graphs": await overview.graphs_of(opened.log, opened.out),
                 "tables": await overview.tables_of(opened.log, pool, clickhouse),
                 "snapshots": await asyncio.to_thread(overview.snapshots_of, data_dir),
@@ -65,6 +66,12 @@ def show(found: dict[str, Any]) -> None:
         for name, row in found[title].items():
             table.add_row(name, *(_plain(column, row[column]) for column in columns))
         console.print(table)
+    archive = found["archive"]
+    console.print(
+        f"archive: {archive['location']}, {archive['files']} files, sealed up to"
+        f" {archive['sealed']:,}, {archive['lag_records']:,} records behind; LOG itself begins at"
+        f" {archive['log_first']:,}"
+    )
     disk, snapshots = found["disk"], found["snapshots"]
     folders = ", ".join(f"{k} {_size(v)}" for k, v in disk["folders"].items() if v >= 1_000_000)
     console.print(f"disk: {folders or 'next to nothing'}; {_size(disk['free'])} free")
@@ -78,6 +85,9 @@ def _plain(column: str, value: Any) -> str:
             return ""
         case bool():
             return "yes" if value else ""
+        case dict() if column == "readers":
+            waits = [f"{name} ({one['lag_messages']:,} wait)" for name, one in value.items()]
+            return ", ".join(waits)
         case dict():
             eta = value["eta_s"]
             return f"{value['rows'] or 0:,} rows" + (f", {eta:,.0f} s to go" if eta else "")

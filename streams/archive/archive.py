@@ -71,14 +71,18 @@ class Archive:
         """Return the name of the file that holds sequence `r`, 1 <= r <= `end`."""
         return self.names[bisect_left(self._ends, r)]
 
-    def open_file(self, r: int) -> SealedFile:
-        """Open the file that holds sequence `r`; the caller closes it."""
+    def open_file(self, r: int, chain: str = "") -> SealedFile:
+        """Open the file that holds sequence `r`; the caller closes it. It follows the one that ends
+        with `chain`, where that is given."""
         file = SealedFile(self.store, self.file_of(r))
         if file.range.log != self.log:
             file.close()
             raise Regressed(
                 f"ARCHIVE DAMAGED: {self.file_of(r)} is of log {file.range.log}, not {self.log}"
             )
+        if chain not in ("", file.range.before):
+            file.close()
+            raise Regressed(f"ARCHIVE DAMAGED: {self.file_of(r)} does not follow the one before it")
         return file
 
     def get(self, r: int) -> Message:

@@ -24,6 +24,7 @@ class Cursor:
         self._given = 0
         self._end = start - 1
         self._reading: asyncio.Task[tuple[list[Message], int]] | None = None
+        self._chain = ""  # LOG's digest chain at the end of the file before
 
     @property
     def ended(self) -> bool:
@@ -69,7 +70,7 @@ class Cursor:
     def _next(self) -> tuple[list[Message], int]:
         """Read the next row group, or skip a file without one; return also where it ends."""
         if self._file is None:
-            self._file = self._archive.open_file(self._read + 1)
+            self._file = self._archive.open_file(self._read + 1, self._chain)
             self._group = self._file.group_of(self._read + 1)
             if not self._file.has(self._matcher):
                 self._group = self._file.groups
@@ -82,7 +83,7 @@ class Cursor:
             self._group += 1
         if self._read == file.range.r1:
             file.close()
-            self._file = None
+            self._file, self._chain = None, file.range.chain
         return found, self._read
 
     async def close(self) -> None:

@@ -2,11 +2,12 @@
 
     from tidemill.streams import scan
 
-    trades = scan("trade", ["BTCUSDT.BINANCE"], archive=".tidemill/archive")
+    trades = scan("trade", ["BTCUSDT.BINANCE"], archive=".tidemill/archive", nats=URL)
     trades.to_pandas()                    # r, i, symbol, venue, ts_event, ..., price, quantity, ...
 
-The archive alone needs no server at all; what is not sealed yet comes from NATS when `nats` names
-it. Derived records are not in LOG: their tables have them.
+What is sealed (LOG is every ten minutes, million messages or 256 MB) needs no server at all: leave
+out `nats`. What is not sealed yet comes from NATS, whose URL `tidemill urls` prints as nats_engine.
+Derived records are not in LOG: their tables have them.
 """
 
 import asyncio
@@ -49,8 +50,9 @@ def scan(
     name. `archive` is a directory or s3:// URL, `nats` the URL of the engine's NATS; at least one
     is needed, and with both what is sealed comes from the archive.
 
-    Raises ValueError for a kind that LOG does not hold; Unavailable; Regressed where the archive is
-    damaged or not this LOG's; Unreadable for a number that decimal128(38, 18) cannot hold.
+    Raises ValueError for a kind that LOG does not hold; Unavailable where a server or the archive
+    is away, or nothing is sealed and `nats` is left out; Regressed where the archive is damaged or
+    not this LOG's; Unreadable for a number that decimal128(38, 18) cannot hold.
     """
     found = KINDS.get(kind)
     if found is None or "at_r" in (found.dtype.names or ()):
@@ -59,6 +61,8 @@ def scan(
     if not (archive or nats):
         raise ValueError("say where: archive=..., nats=..., or both")
     filters = subjects(found, instruments)
+    if archive:
+        Store.at(str(archive), create=False).names()  # one that is not there is a slip
     if nats:
         read = _from_nats(found, filters, r0, r1, str(archive), nats, stream)
         with ThreadPoolExecutor(1) as pool:  # a notebook has a loop of its own in this thread
@@ -82,16 +86,21 @@ def sealed(
     kind: Kind, filters: Sequence[str], r0: int, r1: int | None, location: str
 ) -> Iterator[Any]:
     """Yield what the archive alone has, a row group at a time, in flat memory."""
-    archive = Archive.unattested(Store.at(location))
+    archive = Archive.unattested(Store.at(location, create=False))
+    if not archive.end:
+        raise Unavailable(
+            f"archive {location} has nothing sealed yet: nats=... reads what LOG holds"
+            " (`tidemill urls` prints the URL, as nats_engine)"
+        )
     last = archive.end if r1 is None else min(r1, archive.end)
-    matcher, r = Matcher(filters), max(r0, 1)
+    matcher, r, chain = Matcher(filters), max(r0, 1), ""
     while r <= last:
-        file = archive.open_file(r)
+        file = archive.open_file(r, chain)
         try:
             yield from _of_file(kind, file, matcher, r, last)
         finally:
             file.close()
-        r = file.range.r1 + 1
+        r, chain = file.range.r1 + 1, file.range.chain
 
 
 def _of_file(kind: Kind, file: SealedFile, matcher: Matcher, r: int, last: int) -> Iterator[Any]:

@@ -25,30 +25,34 @@ FINISHED = ".parquet"
 
 
 class Store:
-    """The files of one archive, below `root` of a file system. Raises Unavailable."""
+    """The files of one archive, below `root` of a file system. Raises Unavailable.
 
-    def __init__(self, files: fs.FileSystem, root: str) -> None:
+    `create`: make it where there is none; who only reads does not.
+    """
+
+    def __init__(self, files: fs.FileSystem, root: str, create: bool = True) -> None:
         self._files = files
         self._root = root.rstrip("/")
         self._local = isinstance(files, fs.LocalFileSystem)
         try:
-            files.create_dir(self._root, recursive=True)
+            if create:
+                files.create_dir(self._root, recursive=True)
         except OSError as error:
             raise Unavailable(f"archive {root}: {error}") from error
 
     @classmethod
-    def at(cls, location: str) -> Self:
+    def at(cls, location: str, create: bool = True) -> Self:
         """Open a directory, or ``s3://bucket/prefix?region=...&endpoint_override=...``.
 
         Keys for S3 come as AWS's tools take them (AWS_ACCESS_KEY_ID, ...; never in `location`).
         """
         if "://" not in location:
-            return cls(fs.LocalFileSystem(), str(Path(location).absolute()))
+            return cls(fs.LocalFileSystem(), str(Path(location).absolute()), create)
         try:
             files, root = fs.FileSystem.from_uri(location)
         except OSError as error:
             raise Unavailable(f"archive {location}: {error}") from error
-        return cls(files, root)
+        return cls(files, root, create)
 
     def names(self) -> list[str]:
         """Return the names of the finished files, sorted."""

@@ -1,5 +1,6 @@
 """`tidemill status` tells of a run: streams, graphs, tables with their lag, a rebuild's end."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,11 @@ from tidemill.deploy.commands.status import show, status
 from tidemill.deploy.embedded.servers import servers_on
 from tidemill.deploy.prepared import databases
 from tidemill.projections.metrics import Metrics, tell_lag
+from tidemill.projections.postgres.readings import Pool
 from tidemill.projections.registry import TABLES
 from tidemill.projections.versions import begin
+from tidemill.streams.jetstream import JetStreamLog
+from tidemill.streams.jetstream_connection import connect
 from tidemill.tests.flow import simulated
 
 pytestmark = pytest.mark.integration
@@ -25,6 +29,13 @@ async def told(data: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]
     assert await status(data, True) is Exit.HELD
     found: dict[str, Any] = orjson.loads(capsys.readouterr().out.splitlines()[-1])
     return found
+
+
+async def advancing(pool: Pool) -> None:
+    """Let a table come on by at most 100 roots a second."""
+    while True:
+        await pool.execute("UPDATE sink SET position = position + 1 WHERE t = 'trades__v1'")
+        await asyncio.sleep(0.01)
 
 
 async def test_it_tells_of_everything_that_a_run_has(
@@ -38,6 +49,9 @@ async def test_it_tells_of_everything_that_a_run_has(
         found = await told(data, capsys)
         end = found["streams"]["LOG"]["last"]
         assert found["streams"]["LOG"]["messages"] == end > 1_000
+        assert found["streams"]["LOG"]["readers"] == {}  # nobody reads: the replay has ended
+        assert found["archive"]["sealed"] == found["archive"]["files"] == 0
+        assert found["archive"]["lag_records"] == end and found["archive"]["log_first"] == 1
         assert found["graphs"]["main"]["lag_records"] == 0
         assert found["graphs"]["main"]["done_min"] == end
         assert {one["name"] for one in found["tables"].values()} == set(TABLES)
@@ -68,6 +82,18 @@ async def test_it_tells_of_everything_that_a_run_has(
         assert 70 < found["tables"]["trades__v1"]["lag_s"] < 90  # the capture is 80 s long
         rebuild = found["tables"][building.physical]["rebuild"]
         assert (rebuild["target"], rebuild["rows"], rebuild["eta_s"]) == (1_000, 300, 90.0)
+        going = asyncio.create_task(advancing(pool))
+        connection = await connect(urls.nats_engine, name="somebody")
+        log = await JetStreamLog.open(connection, "LOG")
+        readers = [await log.read(end - 20, [">"]) for _ in range(2)]
+        found = await told(data, capsys)
+        assert 20 < found["tables"]["trades__v1"]["roots_per_s"] < 101
+        (reader,) = found["streams"]["LOG"]["readers"].items()
+        assert reader[0] == "somebody" and reader[1]["count"] == 2
+        going.cancel()
+        for one in readers:
+            await one.close()
+        await connection.close()
         show(found)
         shown = capsys.readouterr().out
         assert "trades__v1" in shown and "90 s to go" in shown

@@ -207,6 +207,47 @@ async def test_a_changed_value_is_found_with_its_row_and_column(stores: Stores, 
     await equal(one)
 
 
+@pytest.mark.parametrize("name", ["trades", "bars", "latest_trades", "instruments"])
+async def test_a_number_that_is_wrong_in_its_high_word_alone_is_found(
+    stores: Stores, name: str
+) -> None:
+    one = await checked(stores, name)
+    exact = [column for column in one.table.columns if column.kind == "decimal"]
+    assert exact
+    for column in exact:
+        at = one.position(np.random.default_rng(len(column.name)))
+        unit = "18.446744073709551616"  # 2^64 of the last place: the low word stays what it is
+        plus = f"toDecimal128('{unit}', 18)" if one.table.database == "clickhouse" else unit
+        await one.replaced(at, column, f'"{column.name}" + {plus}')
+        found = await one.verdict()
+        assert [row[:5] for row in found.first] == [(*at, "changed", column.name)]
+        await one.mend()
+
+
+@pytest.mark.parametrize("name", ["trades", "quotes", "latest_trades"])
+async def test_rows_where_the_log_makes_none_are_found(stores: Stores, name: str) -> None:
+    one = await checked(stores, name)
+    kind = one.table.reads
+    without, _ = facts.logs()
+    reader = await one.log.read(1, (">",))
+    messages = await reader.pull(1_000, 1 << 30, 1)
+    other = [("time", facts.time(k)[1]) for k in range(len(messages))]
+    kept = [
+        other[k] if message.subject.startswith(f"md.{kind}.") else message[1:3]
+        for k, message in enumerate(messages)
+    ]
+    await facts.append(without, kept)
+    one.log = without
+    verdict = await one.verdict()
+    assert not verdict.equal
+    assert verdict.live_rows == one.rows.count and f"{one.rows.count} rows, the log makes 0" in (
+        verdict.reason
+    )
+    # Of a root with far too many rows some are looked at.
+    roots = len(np.unique(one.rows.array("_r")))
+    assert roots <= verdict.differences["extra"] <= one.rows.count
+
+
 @pytest.mark.parametrize("name", TABLES)
 async def test_a_missing_row_is_found(stores: Stores, name: str) -> None:
     one = await checked(stores, name)

@@ -1,7 +1,9 @@
 """Rebuilding tables: the same rows as their sinks made, beside what answers, in one pass."""
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,7 +16,7 @@ from tidemill.deploy.swapping import put_in_place
 from tidemill.projections.postgres.readings import wait_for
 from tidemill.projections.rebuild import Rebuild, lost, planned
 from tidemill.projections.registry import TABLES, VERSIONS
-from tidemill.projections.versions import active, present, serving
+from tidemill.projections.versions import active, enter, present, serving
 from tidemill.schemas.errors import Unavailable
 from tidemill.streams.log import Reader
 from tidemill.streams.runtime.shard import Shard
@@ -137,9 +139,25 @@ async def test_a_rebuild_that_is_cancelled_goes_on_later_with_the_same_tables(
     rows = await stores.count(tables[0].physical)
     assert 5_000 <= rows < before["trades"].rows
     assert await planned(stores.pool, chosen) == tables
-    await rebuilt(stores, log, tables)
+    again = Rebuild(tables, log, stores.clickhouse, stores.pool, engine, QUICK, MESSAGES_MAX)
+    await again.run(lambda _: None, partial(enter, stores.pool, tables, "serving"))
+    assert again.rows(tables[0]) == before["trades"].rows - rows, "what was there stays"
     found = await digests(stores, tables, (await log.identity()).last)
     assert found == {name: before[name] for name in found}
+
+
+async def test_the_time_that_is_left_is_that_of_the_roots_that_are_left(stores: Stores) -> None:
+    log, _ = await market(3_000)
+    tables = await planned(stores.pool, [TABLES["trades"]])
+    engine = await engine_of(tables, log)
+    work = Rebuild(tables, log, stores.clickhouse, stores.pool, engine, QUICK, MESSAGES_MAX)
+    await stores.pool.execute(
+        "INSERT INTO sink VALUES ($1, 'log', 1, 250, 0, 0, 1, 1, 1)", tables[0].physical
+    )
+    work._seen.append((time.monotonic() - 4.0, 50, 0))  # 200 roots in four seconds
+    progress = await work._progress(1_000)
+    assert (progress.position, progress.target) == (250, 1_000)
+    assert progress.eta_s == pytest.approx(15.0, rel=0.2)
 
 
 async def never() -> None:

@@ -4,9 +4,13 @@ import asyncio
 import json
 import os
 import signal
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from pyarrow import fs
 
@@ -16,10 +20,11 @@ from tidemill.schemas.events.archive import RangeSealed
 from tidemill.streams.archive import archiver, chain, segment
 from tidemill.streams.archive.archive import Archive
 from tidemill.streams.archive.archiver import Archiver, Limits
+from tidemill.streams.archive.cursor import Cursor
 from tidemill.streams.archive.facts import SEALED
 from tidemill.streams.archive.manifest import open_archive
 from tidemill.streams.archive.sealed_file import opened
-from tidemill.streams.archive.store import Store
+from tidemill.streams.archive.store import UNFINISHED, Store
 from tidemill.streams.crash_points import Arming
 from tidemill.streams.filters import Matcher
 from tidemill.streams.log import Log, Message
@@ -184,6 +189,81 @@ async def test_another_log_than_the_one_that_was_sealed_is_regressed(
     with pytest.raises(Regressed, match="LOG REGRESSED"):
         await Archiver(log, store, SMALL).open()
     assert len(store.names()) == 1
+
+
+def written_anew(path: Path, change: Callable[[dict[str, list[Any]]], None]) -> None:
+    """Write a file again as pyarrow does, pages, sums and metadata all right, with other rows."""
+    with pq.ParquetFile(path) as file:
+        schema = file.schema_arrow
+        groups = [file.read_row_group(k).to_pydict() for k in range(file.num_row_groups)]
+        told = {key: file.metadata.metadata[key] for key in (segment.RANGE_KEY, segment.LASTS_KEY)}
+    change(groups[0])
+    with pq.ParquetWriter(path, schema) as writer:
+        writer.add_key_value_metadata(told)
+        for group in groups:
+            writer.write_table(pa.Table.from_pydict(group, schema))
+
+
+def _payload(rows: dict[str, list[Any]]) -> None:
+    rows["payload"][3] = rows["payload"][3][:-1] + b"?"
+
+
+def _sequence(rows: dict[str, list[Any]]) -> None:
+    rows["r"][3] += 1
+
+
+@pytest.mark.parametrize(
+    ("change", "why"), [(_payload, "those of its digest chain"), (_sequence, "have a hole")]
+)
+async def test_a_file_that_was_written_anew_with_other_rows_is_found(
+    store: Store, change: Callable[[dict[str, list[Any]]], None], why: str
+) -> None:
+    log = await logs.filled(400)
+    await Archiver(log, store, SMALL).seal(400)
+    path = Path(store.path(store.names()[0]))
+    written_anew(path, lambda rows: None)
+    with opened(store, path.name) as file:
+        file.check()  # written anew as it was, it is whole
+    written_anew(path, change)
+    with pytest.raises(Regressed, match=why), opened(store, path.name) as file:
+        file.check()
+
+
+@pytest.mark.parametrize("which", [0, -1])
+async def test_a_whole_file_of_another_history_is_found_by_who_reads(
+    store: Store, which: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Its rows fit its chain: that of the file before it, or what LOG attests, tells."""
+    log, other = await logs.filled(1_600), Store.at(str(tmp_path_factory.mktemp("other")))
+    twin = await logs.filled(1_600, seed=2)
+    twin.uuid = log.uuid
+    await Archiver(log, store, SMALL).seal(1_600)
+    await Archiver(twin, other, SMALL).seal(1_600)
+    assert store.names() == other.names() and len(store.names()) > 2
+    name = store.names()[which]
+    Path(store.path(name)).write_bytes(Path(other.path(name)).read_bytes())
+    if which == -1:
+        with pytest.raises(Regressed, match="not the file that LOG says was sealed"):
+            await open_archive(log, store)
+        return
+    archive, _ = await open_archive(log, store)
+    cursor = Cursor(archive, 1, Matcher((">",)))
+    with pytest.raises(Regressed, match="does not follow the one before it"):
+        while not cursor.ended:
+            await cursor.pull(1_000, 1 << 20, 5.0)
+    await cursor.close()
+
+
+async def test_a_file_is_on_the_disk_before_it_has_its_name(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[str] = []
+    monkeypatch.setattr("tidemill.streams.archive.store.sync", lambda path: synced.append(path))
+    log = await logs.filled(1_100)
+    await Archiver(log, store, SMALL).seal(1_000)
+    assert len(synced) == 2 * len(store.names()) > 2
+    for unfinished, folder in zip(synced[::2], synced[1::2], strict=True):
+        assert unfinished.endswith(UNFINISHED) and folder == store.path("").rstrip("/")
 
 
 @pytest.mark.parametrize("byte", [100, 2_000, -9, -200])

@@ -10,6 +10,7 @@ import pytest
 from tests.servers import RunningNats
 from tidemill.deploy.load import Load
 from tidemill.schemas import examples, frame, kinds, rows
+from tidemill.schemas.errors import Unavailable
 from tidemill.schemas.kinds import KINDS
 from tidemill.schemas.kinds.trade import TRADE
 from tidemill.streams import declarations, scan
@@ -134,6 +135,18 @@ def test_what_cannot_be_scanned_is_named(
 ) -> None:
     with pytest.raises(ValueError, match=why):
         scan(kind, instruments, **places)
+
+
+def test_an_archive_that_is_not_there_or_is_empty_is_said_and_never_made(tmp_path: Path) -> None:
+    slip = tmp_path / "archvie"
+    with pytest.raises(Unavailable, match="archvie"):
+        scan("trade", archive=slip)
+    with pytest.raises(Unavailable, match="archvie"):
+        scan("trade", archive=slip, nats="nats://127.0.0.1:1")
+    assert not slip.exists()
+    slip.mkdir()
+    with pytest.raises(Unavailable, match=r"nothing sealed yet: nats=\.\.\. reads what LOG holds"):
+        scan("trade", archive=slip)
 
 
 @pytest.mark.integration

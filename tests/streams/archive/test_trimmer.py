@@ -1,5 +1,7 @@
 """The trimmer deletes what is proven and nobody's any more, and never anything else."""
 
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from tidemill.streams.archive.facts import SEALED, TRIM
 from tidemill.streams.archive.manifest import open_archive
 from tidemill.streams.archive.store import Store
 from tidemill.streams.archive.trimmer import Keep, Reading, Trimmed, trim
-from tidemill.streams.log import Message
+from tidemill.streams.log import Fence, Message
 from tidemill.streams.memory import MemoryLog
 from tidemill.tests.streams.archive import logs
 
@@ -85,6 +87,30 @@ async def test_what_goes_was_announced_in_log_before(store: Store) -> None:
     log.purge = watched  # type: ignore[method-assign] # when it is called is the question
     assert (await trimmed(log, store, slowest=200)).messages == 200
     assert (await trimmed(log, store, slowest=300)).messages == 100
+
+
+async def test_between_the_announcement_and_the_end_readers_have_their_time(store: Store) -> None:
+    log = await sealed(store, 500, 500)
+    times: list[float] = []
+    append, purge = log.append, log.purge
+
+    async def appended(messages: Sequence[tuple[str, bytes]], fence: Fence | None) -> int:
+        sequence = await append(messages, fence)
+        times.extend([time.monotonic()] * (messages[0][0] == TRIM))
+        return sequence
+
+    async def purged(last: int) -> None:
+        times.append(time.monotonic())
+        await purge(last)
+
+    log.append, log.purge = appended, purged  # type: ignore[method-assign] # when is the question
+
+    async def reading() -> Reading:
+        return Reading(200, "somebody")
+
+    assert (await trim(log, store, Keep(), reading, notice_s=0.2)).messages == 200
+    announced, gone = times
+    assert gone - announced >= 0.2
 
 
 @pytest.mark.parametrize("harm", ["flip", "cut", "gone", "swapped", "of another log"])
