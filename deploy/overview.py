@@ -76,12 +76,17 @@ async def _readers_of(connection: Connection, stream: str, count: int) -> dict[s
 
 async def archive_of(log: Log, location: str) -> dict[str, Any]:
     """Return how far the archive is, and from where on LOG itself still has its messages."""
-    identity = await log.identity()
-    found = {"location": location, "log_first": identity.first, "files": 0, "sealed": 0}
+    identity, files, sealed = await log.identity(), 0, 0
     with suppress(Unavailable):  # nothing was ever sealed
         archive = await asyncio.to_thread(_archive, location)
-        found |= {"files": len(archive.names), "sealed": archive.end}
-    return found | {"lag_records": identity.last - int(found["sealed"])}
+        files, sealed = len(archive.names), archive.end
+    return {
+        "location": location,
+        "files": files,
+        "sealed": sealed,
+        "lag_records": identity.last - sealed,
+        "log_first": identity.first,
+    }
 
 
 def _archive(location: str) -> Archive:
