@@ -13,6 +13,7 @@ from math import isclose, nan
 from typing import Any
 
 from tidemill.tests.faults.checker.indicators import FLAGS, LATE, SECOND, Values, mean
+from tidemill.tests.faults.checker.messages import BARS
 from tidemill.tests.faults.checker.more_indicators import KNOWN
 from tidemill.tests.faults.checker.world import WORD, Made, Row, World
 
@@ -280,7 +281,7 @@ class Screens:
 
     def step(self, r: int, made: Iterable[Made]) -> Iterator[Made]:
         """Take the bars that one fact gave."""
-        bars = [one for one in made if one.kind in ("activity_bar", "bar", "resampled_bar")]
+        bars = [one for one in made if one.kind in BARS]
         for bar in sorted(bars, key=lambda one: (one.i, one.kind)):
             if self.judged and self._world.screens:
                 try:
