@@ -43,7 +43,7 @@ from tidemill.schemas.run import FRAMES, INSTRUMENTS
 
 SPECS_COUNT = len(LENGTHS)
 _TOLD, _AHEAD = np.array(TOLD), np.array(AHEAD)
-_FOREVER = np.int64(2**63 - 1)
+_FOREVER = 2**63 - 1
 
 
 class Out(NamedTuple):
@@ -142,7 +142,7 @@ def _advance(
     if to <= track.closed_to:
         return out
     while True:
-        opening = _FOREVER
+        opening: Any = _FOREVER
         for m in range(of.counts[c]):
             slot = of.members[c, m]
             if slot >= 0:
@@ -160,13 +160,13 @@ def _advance(
 
 
 @njit(cache=True)
-def _complete_to(rows: Any, of: Composites, c: int, t: int) -> int:
+def _complete_to(rows: Any, of: Composites, c: int, t: int) -> Any:
     """Return up to when the bars of every member are known, ns."""
-    found = _FOREVER
+    found: Any = _FOREVER
     for m in range(of.counts[c]):
         slot = of.members[c, m]
         found = min(found, known_to(rows[slot], t) if slot >= 0 else 0)
-    return int(found)
+    return found
 
 
 @njit(cache=True)
@@ -226,7 +226,7 @@ def fold_bars(
     out = _nothing()
     for f in range(len(frames)):
         frame = frames[f]
-        slot = np.int64(frame.slot)
+        slot: Any = np.int64(frame.slot)
         if rows[slot].key == 0:
             continue
         for index in range(frame.start, frame.start + frame.count):

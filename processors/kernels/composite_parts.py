@@ -70,7 +70,7 @@ def same(one: Bar, other: Bar) -> bool:
 
 
 @njit(cache=True)
-def find(row: Row, t: int, ts_open: int) -> int:
+def find(row: Row, t: int, ts_open: int) -> Any:
     """Return the place of the bar that begins at `ts_open`, -1 where there is none."""
     first = _FIRST[t]
     for place in range(first + row.tracks[t].kept - 1, first - 1, -1):
@@ -80,7 +80,7 @@ def find(row: Row, t: int, ts_open: int) -> int:
 
 
 @njit(cache=True)
-def keep(row: Row, t: int, ts_open: int, most: int) -> int:
+def keep(row: Row, t: int, ts_open: int, most: int) -> Any:
     """Return the place of the bar that begins at `ts_open`, made where there was none; of `most`
     the oldest one goes. -1 for one that is older than all of them."""
     track, first = row.tracks[t], _FIRST[t]
@@ -120,26 +120,26 @@ def take(row: Row, t: int, part: Bar) -> bool:
 
 
 @njit(cache=True)
-def known_to(row: Row, t: int) -> int:
+def known_to(row: Row, t: int) -> Any:
     """Return up to when a member's bars are known, ns: the end of its newest one, or what its
     venue's time says."""
     kept = row.tracks[t].kept
     if kept == 0:
-        return int(row.heard_to)
-    return int(max(row.heard_to, row.bars[_FIRST[t] + kept - 1].ts_open + LENGTHS[t]))
+        return row.heard_to
+    return max(row.heard_to, row.bars[_FIRST[t] + kept - 1].ts_open + LENGTHS[t])
 
 
 @njit(cache=True)
-def waiting(row: Row, t: int, ahead: int) -> int:
+def waiting(row: Row, t: int, ahead: int) -> Any:
     """Return where bars of a member must close because no more than `ahead` may wait, 0 nowhere."""
     kept = row.tracks[t].kept
     if kept <= ahead:
         return 0
-    return int(row.bars[_FIRST[t] + kept - 1 - ahead].ts_open + LENGTHS[t])
+    return row.bars[_FIRST[t] + kept - 1 - ahead].ts_open + LENGTHS[t]
 
 
 @njit(cache=True)
-def next_open(row: Row, t: int, closed_to: int, to: int) -> int:
+def next_open(row: Row, t: int, closed_to: int, to: int) -> Any:
     """Return where a member's first bar begins that ends after one time and by another; -1."""
     found = -1
     first = _FIRST[t]
@@ -149,7 +149,7 @@ def next_open(row: Row, t: int, closed_to: int, to: int) -> int:
             break
         if ts_open + LENGTHS[t] <= to:
             found = ts_open
-    return int(found)
+    return found
 
 
 @njit(cache=True)

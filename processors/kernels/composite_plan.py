@@ -60,10 +60,8 @@ def _plan(settings: tuple[Event, ...], *columns: bytes) -> Plan:
     table = np.zeros(len(columns[0]) // INSTRUMENTS["symbol"].itemsize, INSTRUMENTS)
     for name, column in zip(COLUMNS, columns, strict=True):
         table[name] = np.frombuffer(column, INSTRUMENTS[name])
-    slots = {
-        InstrumentId(symbol.decode(), venue.decode()): slot
-        for slot, (symbol, venue) in enumerate(table[["symbol", "venue"]].tolist())
-    }
+    named = zip(table["symbol"].tolist(), table["venue"].tolist(), strict=True)
+    slots = {InstrumentId(s.decode(), v.decode()): slot for slot, (s, v) in enumerate(named)}
     keys = np.zeros(len(table), np.uint64)
     found: dict[int, CompositeDefined] = {}
     for one in settings:
