@@ -53,15 +53,13 @@ async def compose(log: Log, fields: Mapping[str, object]) -> list[str]:
 
     Raises ValueError, and appends nothing, where its members cannot be put together.
     """
-    wanted = dict(fields)
+    named = fields.get("instrument")
     try:
-        members = CompositeDefined.read({**wanted, "instrument": f"ANY.{VENUE}"}).member_ids
-        definition = composed([await _known(log, one) for one in members])
-        if wanted.get("instrument"):
-            symbol = str(wanted["instrument"]).rpartition(".")[0]
-            definition = definition.model_copy(update={"symbol": symbol})
-        wanted["instrument"] = str(definition.instrument_id)
-        event = CompositeDefined.read(wanted)
+        asked = CompositeDefined.read({**fields, "instrument": named or f"ANY.{VENUE}"})
+        definition = composed([await _known(log, one) for one in asked.member_ids])
+        if named:
+            definition = definition.model_copy(update={"symbol": asked.instrument_id.symbol})
+        event = asked.model_copy(update={"instrument": str(definition.instrument_id)})
     except Unreadable as error:
         raise ValueError(str(error)) from error
     return await establish(log, event, definition)

@@ -197,6 +197,9 @@ def _add(built: Bar, part: Bar, price_up: int, quantity_up: int) -> bool:
 def build(rows: Any, of: Plan, c: int, t: int, told: Bar, built: Bar) -> None:
     """Make a composite's bar anew of its members' bars of the interval of `told`."""
     ts_open = told.ts_open
+    built.open = built.high = built.low = built.close = 0
+    built.volume_lo = built.quote_volume_lo = built.taker_buy_volume_lo = np.uint64(0)
+    built.volume_hi = built.quote_volume_hi = built.taker_buy_volume_hi = 0
     built.trade_count = np.uint64(0)
     built.flags = 0
     built.inside = built.missing = built.left = 0
