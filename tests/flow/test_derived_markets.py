@@ -94,6 +94,9 @@ class Markets:
                 self.count("2-TICK", "RENKO", "4-VALUE_RUNS", "3-TICK_IMBALANCE")
                 self.screen("turns", "1s", "prev(rsi(2), 2) > 45 or lowest(low, 3) == low")
                 self.screen("score", "1s", "")
+                self.screen("books", "1s", "spread > 4 or depth_1pct > depth_5pct - 100")
+                self.screen("rates", "1s", "funding_rate > 0.00015 or basis > 0")
+                self.screen("held", "1s", "imbalance > prev(imbalance) or open_interest > 5000")
             if tenth == 10 * seconds - 30:
                 self.facts.append(
                     ("ctl.composites.eth", events.encode(CompositeRemoved(name="eth")))

@@ -91,15 +91,16 @@ class Recomputed:
         ]
         longer = self._resampled_bars.step(fact, bars, self.letters)
         bars += [*self._composite_bars.step(fact, bars, self.letters), *longer]
+        contracts = self._derivatives.step(fact)
         made = [
             *books,
             *self._arbitrage.step(fact, books),
             *bars,
             *self.indicators.step(fact.r, bars),
-            *self.screens.step(fact.r, bars),
+            *self.screens.step(fact.r, [*bars, *books, *contracts]),
             *self._prices.step(fact),
             *self._stale.step(fact),
-            *self._derivatives.step(fact),
+            *contracts,
         ]
         ordinals: Counter[tuple[str, int, int]] = Counter()
         for one in made:
