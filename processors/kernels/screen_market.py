@@ -7,13 +7,11 @@ gave. A revision of a bar is judged by what was known when the bar closed.
 from typing import Any
 
 import numpy as np
-from numba import njit
 
-from tidemill.processors.kernels.screen_bars import NEXT, Modes
 from tidemill.processors.kernels.screen_state import Ints
 from tidemill.schemas.enums import BookState
 from tidemill.schemas.run import Records, Run
-from tidemill.schemas.screening.language import BOOK_FIELDS, MARKET_FIELDS
+from tidemill.schemas.screening.language import BOOK_FIELDS
 
 Block = np.ndarray[Any, np.dtype[np.float64]]
 _NANO, _PICO = 1e9, 1e12
@@ -82,27 +80,3 @@ def _wide(told: Records, name: str) -> Any:
 def _scaled(mantissas: Any, exponents: Ints) -> Any:
     powers = _POWERS[np.abs(exponents)]
     return np.where(exponents < 0, mantissas / powers, mantissas * powers)
-
-
-def at_close(state: Records, slots: Ints, spec: int, modes: Modes) -> list[Any]:
-    """Return MARKET_FIELDS of bars (N,) of one spec, (N,) each, as of when each closed first.
-
-    `modes` say which of them are revisions; what closes now is noted in `state`.
-    """
-    rows, at = np.unique(slots, return_inverse=True)
-    now = np.where(state["known"][rows] > 0, state["market"][rows], np.nan)
-    then = np.ascontiguousarray(state["tracks"]["market"][rows, spec])
-    found = np.empty((len(slots), len(MARKET_FIELDS)))
-    _recall(now, then, at.astype(np.int64), modes, found)
-    state["tracks"]["market"][rows, spec] = then
-    return list(np.ascontiguousarray(found.T))
-
-
-@njit("void(f8[:,::1], f8[:,::1], i8[::1], u1[::1], f8[:,::1])", cache=True)
-def _recall(
-    now: Block, then: Block, at: Ints, modes: Modes, found: Block
-) -> None:  # pragma: no cover
-    for j in range(len(at)):
-        if modes[j] == NEXT:
-            then[at[j]] = now[at[j]]
-        found[j] = then[at[j]]

@@ -9,8 +9,7 @@ from tidemill.processors.kernels import screen_score
 from tidemill.processors.kernels.bar_columns import Ints, closing, columns, keys_of
 from tidemill.processors.kernels.indicator import BAR_INPUTS, Values
 from tidemill.processors.kernels.indicator_state import SPECS
-from tidemill.processors.kernels.screen_bars import OLDER, Modes, admit, flags_within
-from tidemill.processors.kernels.screen_market import at_close
+from tidemill.processors.kernels.screen_bars import OLDER, Modes, admit, at_close, flags_within
 from tidemill.processors.kernels.screen_plan import SCORED, Kept, Made, Screens, Watched
 from tidemill.processors.kernels.screen_state import WORDS_MAX, words_of
 from tidemill.processors.kernels.screen_windows import NOTHING, Block, Statuses, rise, take
