@@ -18,7 +18,8 @@ traded (STALE); of members in neither it is known that they did not.
 A member's bar that comes after that, or is revised, revises the bar, revision + 1, wherever that
 changes it; where the bar had closed empty that is revision 1. Venues that came so are `late`
 (LATE). Flags are those of the parts, and GAP where a part had to be left out: one that the
-composite's exponents cannot express is a dead letter.
+composite's exponents cannot express is a dead letter. A bar that was told stays as it was, with
+GAP, where all its parts became so.
 
 A composite begins with the first interval that ends after the first `time` since its definition; a
 changed one begins anew. Revisions of what ended before are not its own.

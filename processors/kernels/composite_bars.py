@@ -184,6 +184,11 @@ def _revise(
     if told.inside >> m & 1 == 0:
         told.late |= 1 << m
     build(rows, of, c, t, told, built)
+    if told.inside and not built.inside:  # as it was, which is not all
+        flags = told.flags | built.flags
+        copy(built, told)
+        built.flags = flags
+        built.inside = told.inside
     if same(told, built):
         return out
     if built.inside:

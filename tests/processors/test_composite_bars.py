@@ -222,7 +222,7 @@ def test_bad_days_have_everything_that_the_oracle_is_asked_about() -> None:
     assert len(letters) >= 1
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(SEEDS)
 def test_what_a_closed_bar_says_last_is_what_its_venues_trades_say(seed: int) -> None:
     """Straight from the trades of its venues, of bars of 1 s that nothing refused."""
@@ -397,6 +397,23 @@ def test_what_the_exponents_cannot_express_is_left_out_and_says_so() -> None:
         f"a member's bar 1m of {T} is not in X.COMPOSITE: the composite's exponents cannot express"
         " it, or a sum would leave 128 bits"
     ]
+
+
+def test_a_bar_all_of_whose_parts_are_left_out_by_revisions_stays_and_says_so() -> None:
+    log = Told()
+    log.bar(0, 0, close=100)
+    log.bar(1, 1)
+    log.bar(0, 1)
+    first, second = log.bars
+    log.bar(0, 0, close=1 << 60, revision=1)
+    *_, revised = log.bars
+    assert (revised["revision"], revised["flags"]) == (1, BarFlag.GAP)
+    same = ("ts_open", "close", "volume_lo", "quote_volume_lo", "trade_count", "venues")
+    assert [revised[name] for name in same] == [first[name] for name in same]
+    log.bar(0, 0, close=200, revision=2)
+    *_, again = log.bars
+    assert (again["revision"], again["flags"], again["close"]) == (2, 0, 20_000)
+    assert second["ts_open"] == T + MINUTE and len(log.letters) == 1
 
 
 def test_members_bars_do_not_wait_without_end() -> None:

@@ -234,6 +234,9 @@ class CompositeBars:
         late = before["late"] | ({m} if m not in before["inside"] else set())
         now = self._built(one, t, begin, late)
         before["late"] = late
+        if before["inside"] and not now["inside"]:
+            new = {name: now[name] for name in ("missing", "left")}
+            now = before | new | {"flags": before["flags"] | now["flags"]}
         missing = ("missing", "revision", "late", "left")
         if {k: v for k, v in now.items() if k not in missing} == {
             k: v for k, v in before.items() if k not in missing
