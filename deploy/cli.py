@@ -440,6 +440,37 @@ def activity_bars(
 
 
 @app.command()
+def composites(
+    name: Annotated[str, typer.Argument(help="Name of the composite; without one, list all.")] = "",
+    members: Annotated[
+        list[str] | None,
+        typer.Argument(help="As BTCUSDT.BINANCE BTC-USDT.OKX: open and close are the first one's."),
+    ] = None,
+    bars: Annotated[str, typer.Option(help="1s, 1m, 5m, 15m, 1h, 4h, 1d, with commas.")] = "1m",
+    instrument: Annotated[
+        str, typer.Option("--as", help="BTCUSDT.COMPOSITE; the pair's name where it is not given.")
+    ] = "",
+    hold: Annotated[
+        int, typer.Option(help="Seconds after a bar's end that a late member is waited for.")
+    ] = 5,
+    remove: Annotated[bool, typer.Option("--remove", help="End the composite.")] = False,
+    data_dir: DataDir = DATA_DIR,
+    json: Json = False,
+) -> None:
+    """Append the fact of bars of one pair over venues, made from here on; or list them."""
+    from tidemill.deploy.commands import composites as command
+    from tidemill.deploy.commands.output import run
+
+    fields = {
+        "instrument": instrument,
+        "members": members,
+        "bars": bars.split(","),
+        "hold_s": hold,
+    }
+    run(command.change(name, fields if members else None, remove, data_dir, json))
+
+
+@app.command()
 def screens(
     name: Annotated[str, typer.Argument(help="Name of the screen; without one, list all.")] = "",
     condition: Annotated[

@@ -4,6 +4,7 @@ from tidemill.processors.activity_bars import ACTIVITY_BARS
 from tidemill.processors.arbitrage import ARBITRAGE
 from tidemill.processors.bars import BARS
 from tidemill.processors.book import BOOK
+from tidemill.processors.composite_bars import COMPOSITE_BARS
 from tidemill.processors.derivatives import DERIVATIVES
 from tidemill.processors.indicators import INDICATORS
 from tidemill.processors.price import PRICE
@@ -17,6 +18,7 @@ PROCESSORS: tuple[Processor, ...] = (
     ARBITRAGE,
     BARS,
     BOOK,
+    COMPOSITE_BARS,
     DERIVATIVES,
     INDICATORS,
     PRICE,

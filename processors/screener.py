@@ -5,6 +5,9 @@ it comes true, having not been true at the bar before, there is a signal; a scre
 condition says the score of every bar. What a condition looks back on begins with the first of those
 bars; until it has seen enough of them, it is not true.
 
+Of the instrument's book and contract a condition sees what was told last when the bar closed, from
+whenever that was; what was not told is not known, and no condition on it is true.
+
 A revision of the newest bar is taken in its place: what the screen then says is told again with the
 bar's revision, and a signal that no longer holds is WITHDRAWN. A revision of an older bar cannot be
 undone: signals carry LATE until as many bars have closed as the screen looks back on; and so for
@@ -14,12 +17,17 @@ each flag of a bar.
 import numpy as np
 
 from tidemill.processors.kernels.bar_columns import specs_of
+from tidemill.processors.kernels.screen_market import hear
 from tidemill.processors.kernels.screen_state import STATE, arrange
 from tidemill.processors.processor import Emit, Processor, Records, Run
 
 
 def step(state: Records, run: Run) -> list[Emit]:
-    """Take one run of bars into the screens of their instruments; `state` (S,) changes."""
+    """Take one run of bars, or of what is told of books and contracts, into the screens of their
+    instruments; `state` (S,) changes."""
+    if run.kind in ("book_metrics", "derivative_metrics"):
+        hear(state, run)
+        return []
     if not run.settings:
         return []
     # Where no screen was ever defined, none of those kernels is compiled or loaded.
@@ -50,7 +58,10 @@ SCREENER = Processor(
     name="screener",
     version=1,
     scope="pair",
-    reads=("activity_bar", "bar", "resampled_bar"),
+    reads=(
+        *("activity_bar", "bar", "composite_bar", "resampled_bar"),
+        *("book_metrics", "derivative_metrics"),
+    ),
     emits=("signal",),
     state=STATE,
     step=step,

@@ -5,6 +5,7 @@ from tidemill.projections.clickhouse.bars import BARS
 from tidemill.projections.clickhouse.book_levels import BOOK_LEVELS
 from tidemill.projections.clickhouse.book_metrics import BOOK_METRICS
 from tidemill.projections.clickhouse.book_snapshots import BOOK_SNAPSHOTS
+from tidemill.projections.clickhouse.composite_bars import COMPOSITE_BARS
 from tidemill.projections.clickhouse.derivative_metrics import DERIVATIVE_METRICS
 from tidemill.projections.clickhouse.derivatives import DERIVATIVES
 from tidemill.projections.clickhouse.feed_events import FEED_EVENTS
@@ -35,6 +36,7 @@ VERSIONS: tuple[Table, ...] = (
     BARS,
     ACTIVITY_BARS,
     RESAMPLED_BARS,
+    COMPOSITE_BARS,
     PRICES,
     TIMES,
     BOOK_LEVELS,

@@ -30,6 +30,7 @@ from tidemill.schemas.enums import (
 )
 from tidemill.schemas.events.activity_bars import ActivityBarsDefined, ActivityBarsRemoved
 from tidemill.schemas.events.archive import RangeSealed, TrimAnnounced
+from tidemill.schemas.events.composites import CompositeDefined, CompositeRemoved
 from tidemill.schemas.events.control import CodeDeployed, DeadLetterSkipped
 from tidemill.schemas.events.dead_letter import DeadLetter
 from tidemill.schemas.events.event import Event
@@ -127,6 +128,15 @@ ROWS: dict[str, list[Row]] = {
             "taker_buy_volume": 1_000_000_000, "trade_count": 1_300,
             "first_trade_id": 3_700_000_001, "last_trade_id": 3_700_001_300,
             "flags": BarFlag.GAP | BarFlag.LATE,
+        },
+    ],
+    "composite_bar": [
+        {
+            **_AT, "ts_open": TS, "interval_s": 60, "revision": 1,
+            "open": 61_837_63_000_000, "high": 61_900_00_000_000, "low": 61_800_00_000_000,
+            "close": 61_850_10_000_000, "volume": 1_234_567_890, "quote_volume": 1 << 70,
+            "taker_buy_volume": 1_000_000_000, "trade_count": 1_300, "venues": "BINANCE,OKX",
+            "missing": "BYBIT", "late": "OKX", "flags": BarFlag.LATE | BarFlag.STALE,
         },
     ],
     "indicator": [
@@ -347,6 +357,11 @@ EVENTS: dict[str, Event] = {
             bars=("1000-TICK", "0.5-RENKO", "VALUE_RUNS"),
         ),
         ActivityBarsRemoved(sequence=SEQUENCE, name="dense"),
+        CompositeDefined(
+            sequence=SEQUENCE, name="btc", instrument="BTCUSDT.COMPOSITE",
+            members=("BTCUSDT.BINANCE", "BTC-USDT.OKX"), bars=("1m", "1h"), hold_s=10,
+        ),
+        CompositeRemoved(sequence=SEQUENCE, name="btc"),
         IndicatorSetDefined(
             sequence=SEQUENCE, name="trend", instruments=("BTCUSDT.BINANCE", "*.OKX"),
             bars=("1m", "1h"), indicators=("sma(200)", "macd(12,26,9)", "obv"),
@@ -375,6 +390,7 @@ _RANGES: dict[FieldType, tuple[float | str, float | str]] = {
     "double": (-1.7976931348623157e308, 1.7976931348623157e308),
     "char16": ("", "X" * 16),
     "char48": ("", "X" * 48),
+    "char136": ("", "X" * 136),
 }
 
 

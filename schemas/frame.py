@@ -23,7 +23,16 @@ from crc32c import crc32c
 from tidemill.schemas.errors import Unreadable
 
 FieldType = Literal[
-    "uint8", "uint16", "uint32", "uint64", "int64", "int128", "double", "char16", "char48"
+    "uint8",
+    "uint16",
+    "uint32",
+    "uint64",
+    "int64",
+    "int128",
+    "double",
+    "char16",
+    "char48",
+    "char136",
 ]
 
 SCHEMA_ID = 7101
@@ -56,6 +65,7 @@ _NUMPY = {
     "double": "<f8",
     "char16": "S16",
     "char48": "S48",
+    "char136": "S136",
 }
 
 

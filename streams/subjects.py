@@ -8,6 +8,7 @@
     bars.<spec>.<VENUE>.<SYMBOL>.<pp>      derived frames, and so for the other plurals below
     activity_bars.<aggregation>.<VENUE>.<SYMBOL>.<pp>    bars that close by what was traded
     resampled_bars.<spec>.<VENUE>.<SYMBOL>.<pp>    bars of longer intervals, made of bars
+    composite_bars.<spec>.COMPOSITE.<SYMBOL>.<pp>    bars over venues, made of their bars
     indicators.<spec>.<VENUE>.<SYMBOL>.<pp>    of bars of that spec
     signals.<screen>.<VENUE>.<SYMBOL>.<pp>     of the screen of that name
     prices.<spec>.ALL.<BASE/QUOTE>.<pp>    over venues; and so arbitrage.<spec>
@@ -28,6 +29,7 @@ OUT_SUBJECTS = (
     "bars.>",
     "activity_bars.>",
     "resampled_bars.>",
+    "composite_bars.>",
     "indicators.>",
     "signals.>",
     "prices.>",
@@ -45,6 +47,7 @@ DERIVED = {
     "bars": "bar",
     "activity_bars": "activity_bar",
     "resampled_bars": "resampled_bar",
+    "composite_bars": "composite_bar",
     "indicators": "indicator",
     "signals": "signal",
     "prices": "price",

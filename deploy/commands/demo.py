@@ -19,6 +19,7 @@ from tidemill.deploy.children import (
     port_or_free,
     roles,
 )
+from tidemill.deploy.commands.composites import establish
 from tidemill.deploy.commands.deployment import deploy_code
 from tidemill.deploy.commands.fees import charge, configured
 from tidemill.deploy.commands.output import Exit, answer, say
@@ -34,6 +35,8 @@ from tidemill.deploy.tables import database_digests
 from tidemill.projections.postgres import readings
 from tidemill.projections.registry import TABLES
 from tidemill.schemas.errors import Unavailable
+from tidemill.schemas.events.composites import CompositeDefined
+from tidemill.schemas.events.instrument import InstrumentDefined
 from tidemill.streams.feeds.registry import ENDPOINTS
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "BNBUSDT", "SOLUSDT")
@@ -43,6 +46,19 @@ VENUES: dict[str, dict[str, Sequence[str]]] = {
     "OKX": {"SPOT": [s.replace("USDT", "-USDT") for s in SYMBOLS]},
 }
 """The simulated venues: their products, and what is subscribed to of each."""
+COMPOSITE = (
+    CompositeDefined(
+        name="btc",
+        instrument="BTCUSDT.COMPOSITE",
+        members=("BTCUSDT.BINANCE", "BTC-USDT.OKX"),
+        bars=("1s", "1m"),
+    ),
+    InstrumentDefined(
+        venue="COMPOSITE", symbol="BTCUSDT", product="COMPOSITE", base="BTC", quote="USDT",
+        source="CONFIGURED",
+    ),
+)  # fmt: skip
+"""Bars over venues, and the instrument whose they are: 8 decimals, which are enough for both."""
 RATE = 50.0
 """Events a second and symbol of a simulated venue."""
 SEED = 1
@@ -80,6 +96,7 @@ async def demo(options: Options) -> Exit:
             await charge(opened.log, configured(feeds))
             for of, one in DEMO.items():
                 await define(opened.log, of, [one])
+            await establish(opened.log, *COMPOSITE)
             queries_port, live_port = port_or_free(QUERIES_PORT), port_or_free(LIVE_PORT)
             env = environment(servers.urls, options.data_dir, feeds, live_port)
             names = [venue.name for venue in venues]

@@ -1,4 +1,7 @@
-"""`tidemill indicators`, `activity-bars`, `screens`: facts of what is made of which instruments."""
+"""`tidemill indicators`, `activity-bars`, `screens`: facts of what is made of which instruments.
+
+Composites, whose instruments need a definition of their own: commands/composites.py.
+"""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,19 +12,21 @@ from tidemill.deploy.commands.output import Exit, answer
 from tidemill.deploy.embedded.servers import servers_on
 from tidemill.deploy.roles.connections import streams
 from tidemill.deploy.settings import archive_of
-from tidemill.processors.kernels import activity_plan, indicator_state
+from tidemill.processors.kernels import activity_plan, composite_plan, indicator_state
 from tidemill.schemas import events
 from tidemill.schemas.bar_type import ACTIVITY_SPECS
 from tidemill.schemas.errors import Unreadable
 from tidemill.schemas.events.activity_bars import ActivityBarsDefined, ActivityBarsRemoved
+from tidemill.schemas.events.composites import CompositeDefined, CompositeRemoved
 from tidemill.schemas.events.indicators import IndicatorSetDefined, IndicatorSetRemoved
 from tidemill.schemas.events.screens import ScreenDefined, ScreenRemoved
 from tidemill.schemas.screening.strategies import STRATEGIES
 from tidemill.streams.appender import Appender
 from tidemill.streams.log import Log
 
-Defined = ActivityBarsDefined | IndicatorSetDefined | ScreenDefined
-Change = Defined | ActivityBarsRemoved | IndicatorSetRemoved | ScreenRemoved
+Defined = ActivityBarsDefined | CompositeDefined | IndicatorSetDefined | ScreenDefined
+Removed = ActivityBarsRemoved | CompositeRemoved | IndicatorSetRemoved | ScreenRemoved
+Change = Defined | Removed
 
 
 @dataclass(frozen=True)
@@ -31,7 +36,7 @@ class Sets:
 
     what: str
     defined: type[Defined]
-    removed: type[ActivityBarsRemoved | IndicatorSetRemoved | ScreenRemoved]
+    removed: type[Removed]
     problems: Callable[[Any], list[str]]
     known: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
@@ -47,6 +52,7 @@ INDICATORS = Sets("indicators", IndicatorSetDefined, IndicatorSetRemoved, indica
 ACTIVITY_BARS = Sets(
     "activity_bars", ActivityBarsDefined, ActivityBarsRemoved, activity_plan.problems
 )
+COMPOSITES = Sets("composites", CompositeDefined, CompositeRemoved, composite_plan.problems)
 SCREENS = Sets(
     "screens",
     ScreenDefined,

@@ -28,7 +28,13 @@ async def run(settings: Settings, name: str, index: int, count: int) -> None:
     if name not in known:
         raise Missing(f"there is no graph {name}; there are {', '.join(known)}")
     # A set may ask for any of them in a step, where to compile one would cost the lease.
-    for kernels in ("activity_bars", "indicator_catalog", "screen_plan", "screen_run"):
+    for kernels in (
+        "activity_bars",
+        "composite_bars",
+        "indicator_catalog",
+        "screen_plan",
+        "screen_run",
+    ):
         importlib.import_module(f"tidemill.processors.kernels.{kernels}")
     # Kernels live as long as the process: a collection that looked at them took 0.3 s of a step.
     gc.collect()

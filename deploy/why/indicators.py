@@ -1,5 +1,6 @@
 """Why an indicator is as it is: the sets that ask for it, and what every bar before came of."""
 
+from tidemill.deploy.why.composite_bars import composites_of, definitions, members_of
 from tidemill.deploy.why.deriving import Record
 from tidemill.deploy.why.facts import Shown
 from tidemill.deploy.why.reading import (
@@ -15,7 +16,7 @@ from tidemill.deploy.why.reading import (
 )
 from tidemill.processors.kernels.indicator_state import SPECS, plan
 from tidemill.schemas.events.indicators import IndicatorSetDefined, IndicatorSetRemoved
-from tidemill.schemas.identifiers import ALL, partition_token
+from tidemill.schemas.identifiers import ALL, InstrumentId, partition_token
 
 
 async def explain(context: Context, record: Record) -> Explained:
@@ -45,21 +46,34 @@ async def explain(context: Context, record: Record) -> Explained:
 async def of_bars(context: Context, record: Record) -> list[Shown]:
     """Return what every bar of a record's instrument came of, up to the cause."""
     name = record.name
-    product = context.found.defined[name.venue, name.symbol][1].product
-    of_feed = f"{name.venue}.{product}.{partition_token(ALL)}"
-    subjects = {
-        kind: [context.subject(kind, name.venue, name.symbol), f"md.{kind}.{of_feed}"]
-        for kind in ("trade", "status", "event")
-    }
+    members, shown = [InstrumentId(name.symbol, name.venue)], list[Shown]()
+    composites = await composites_of(context, record)
+    if composites:
+        members = members_of(composites)
+        shown = [events_shown("composites", composites, context), *definitions(context, members)]
     trades, clock = Gathered("trades, which its bars came of"), Gathered("when bars could close")
-    async for message, frame in facts(context, subjects["trade"] + subjects["status"]):
+    wanted = ["time"] if composites else []
+    for member in members:
+        wanted += [one for kind in ("trade", "status") for one in _subjects(context, kind, member)]
+    async for message, frame in facts(context, list(dict.fromkeys(wanted))):
         if frame is not None:
             keep = upto(message, frame, context.cause)
             gathered = trades if frame.kind.name == "trade" else clock
             gathered.used.append(used(message, frame, keep))
-    shown = [trades.shown(context), clock.shown(context)]
-    if heard := await said(context, subjects["event"]):
+    shown = [trades.shown(context), clock.shown(context), *shown]
+    of_events = [one for member in members for one in _subjects(context, "event", member)]
+    if heard := await said(context, of_events):
         shown.append(events_shown("what was said of its feed and trades", heard, context))
     if asked := await said(context, ["ctl.activity_bars.*"]):
         shown.append(events_shown("sets of activity bars", asked, context))
     return shown
+
+
+def _subjects(context: Context, kind: str, one: InstrumentId) -> list[str]:
+    """Return where facts of a kind travel that concern an instrument, none where LOG does not know
+    it."""
+    known = context.found.defined.get((one.venue, one.symbol))
+    if known is None:
+        return []
+    of_feed = f"md.{kind}.{one.venue}.{known[1].product}.{partition_token(ALL)}"
+    return [context.subject(kind, one.venue, one.symbol), of_feed]

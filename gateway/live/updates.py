@@ -12,7 +12,7 @@ from tidemill.streams.subjects import Subject
 FILTERS = (
     *("md.trade.*.*.*", "md.quote.*.*.*", "time"),
     *("bars.*.*.*.*", "activity_bars.*.*.*.*", "resampled_bars.*.*.*.*"),
-    *("indicators.*.*.*.*", "signals.*.*.*.*"),
+    *("composite_bars.*.*.*.*", "indicators.*.*.*.*", "signals.*.*.*.*"),
 )
 """Subjects that are listened to; `time` says how far LOG is where nothing else happens."""
 _CHANNELS = {
@@ -21,11 +21,14 @@ _CHANNELS = {
     "bar": "bars",
     "activity_bar": "bars",
     "resampled_bar": "bars",
+    "composite_bar": "bars",
     "indicator": "indicators",
     "signal": "signals",
 }
 DERIVED = frozenset({"bars", "indicators", "signals"})
 """Channels whose records carry the position of their cause."""
+VENUES = ("venues", "missing", "late")
+"""Which venues a composite's bar says are in it, not known, and came after it had closed."""
 _EXACT = {"price", "quantity", "notional"}
 _MS = 1_000_000
 
@@ -142,4 +145,5 @@ def _bar(row: Row) -> Row:
         "trades": row["trade_count"],
         "flags": row["flags"],
         **{name: row[name] for name in ("sequence", "ts_close") if name in row},
+        **{name: row[name].split(",") if row[name] else [] for name in VENUES if name in row},
     }

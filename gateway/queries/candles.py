@@ -1,9 +1,9 @@
 """Closed candles of one instrument."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from fastapi import APIRouter, Query, Request
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field, model_validator
 from starlette.responses import Response
 
 from tidemill.gateway.queries.answer import Answer, Envelope, names, respond
@@ -20,9 +20,11 @@ from tidemill.schemas.bar_type import (
     activity_of,
 )
 from tidemill.schemas.enums import BarFlag
+from tidemill.schemas.events.composites import VENUE as COMPOSITE
 from tidemill.schemas.identifiers import InstrumentId
 
 ROUTES = APIRouter()
+VENUES = ("venues", "missing", "late")
 LIMIT, LIMIT_MAX = 100, 1_000
 VENUE = "BINANCE"
 
@@ -70,6 +72,12 @@ class CandlesAsked(Asked):
     from_: Moment | None = Field(None, alias="from", description="Opening time, inclusive.")
     to: Moment | None = Field(None, description="Opening time, exclusive.")
 
+    @model_validator(mode="after")
+    def _of_composites(self) -> Self:
+        if self.venue == COMPOSITE and (self.type or self.timeframe not in BUILT_SPECS):
+            raise ValueError(f"a composite has bars {', '.join(BUILT_SPECS)}")
+        return self
+
     def bindings(self, one: Instrument) -> dict[str, Any]:
         """Return the values of a statement about the candles of an instrument."""
         step, _, aggregation = (self.type or "").partition("-")
@@ -88,7 +96,7 @@ class CandlesAsked(Asked):
         }
 
 
-class Candle(BaseModel):
+class AnyCandle(BaseModel):
     """A closed bar, as last revised at the position. Exact numbers are text."""
 
     symbol: str
@@ -103,13 +111,26 @@ class Candle(BaseModel):
     quoteVolume: str
     trades: int
     takerBuyVolume: str
-    firstTradeId: int
-    lastTradeId: int
     ts_open: int = Field(description="Opening time, ns UTC.")
     ts_close: int = Field(description="End of the interval, exclusive, ns UTC.")
     revision: int = Field(description="0 when it closed, one more for each late trade.")
     flags: list[str]
     r: int
+
+
+class Candle(AnyCandle):
+    """A closed bar of one venue's trades."""
+
+    firstTradeId: int
+    lastTradeId: int
+
+
+class CompositeCandle(AnyCandle):
+    """A closed bar of a pair, made of the bars of several venues."""
+
+    venues: list[str] = Field(description="In it, in order of precedence.")
+    missing: list[str] = Field(description="Of these it was not known whether they traded.")
+    late: list[str] = Field(description="In it, but their bars came after it had closed.")
 
 
 class ActivityCandle(Candle):
@@ -124,14 +145,15 @@ class ActivityCandle(Candle):
 
 @ROUTES.get(
     "/api/market-data/candles/{symbol:path}",
-    response_model=Envelope[list[ActivityCandle] | list[Candle]],
+    response_model=Envelope[list[ActivityCandle] | list[Candle] | list[CompositeCandle]],
 )
 async def candles(
     request: Request, symbol: Symbol, asked: Annotated[CandlesAsked, Query()]
 ) -> Response:
     """The newest closed candles, oldest first; an interval without a trade has none.
 
-    With `type` bars that close by what was traded; `timeframe` is then of no matter.
+    With `type` bars that close by what was traded; `timeframe` is then of no matter. Of the venue
+    COMPOSITE bars of a pair over venues, where they are asked for.
     """
 
     async def find(stores: Stores) -> Answer:
@@ -139,7 +161,7 @@ async def candles(
         bound = await stores.bind(asked, table, "instruments")
         one = (await instruments(stores, bound, symbol, asked.venue))[0]
         rows = await stores.ask(question, bound, asked.bindings(one))
-        form = _activity_item if asked.type else _item
+        form = FORMS[question]
         items = [form(row, one.symbol, asked) for row in reversed(rows)]
         return Answer(items, bound, [flag for item in items for flag in item["flags"]])
 
@@ -150,6 +172,8 @@ def _source(asked: CandlesAsked) -> tuple[str, str]:
     """Return the table that has these candles, and the statement."""
     if asked.type:
         return "activity_bars", "activity_candles"
+    if asked.venue == COMPOSITE:
+        return "composite_bars", "composite_candles"
     if asked.timeframe in BUILT_SPECS:
         return "bars", "candles"
     return "resampled_bars", "resampled_candles"
@@ -160,6 +184,7 @@ def _activity_item(row: Row, symbol: str, asked: CandlesAsked) -> dict[str, Any]
     named = BarType(InstrumentId(symbol, asked.venue), spec, step=step)
     return {
         **_values(row, symbol, asked),
+        **_ids(row),
         "timeframe": spec,
         "type": "" if step == "0" else str(named),
         "sequence": row["sequence"],
@@ -170,12 +195,34 @@ def _activity_item(row: Row, symbol: str, asked: CandlesAsked) -> dict[str, Any]
 
 
 def _item(row: Row, symbol: str, asked: CandlesAsked) -> dict[str, Any]:
+    return {**_timed(row, symbol, asked), **_ids(row)}
+
+
+def _composite_item(row: Row, symbol: str, asked: CandlesAsked) -> dict[str, Any]:
+    listed = {name: row[name].split(",") if row[name] else [] for name in VENUES}
+    return {**_timed(row, symbol, asked), **listed}
+
+
+FORMS = {
+    "activity_candles": _activity_item,
+    "candles": _item,
+    "composite_candles": _composite_item,
+    "resampled_candles": _item,
+}
+"""What the rows of each statement are as candles."""
+
+
+def _timed(row: Row, symbol: str, asked: CandlesAsked) -> dict[str, Any]:
     return {
         **_values(row, symbol, asked),
         "timeframe": asked.timeframe,
         "ts_close": row.get("close_ns")
         or row["open_ns"] + INTERVALS_S[asked.timeframe] * 1_000_000_000,
     }
+
+
+def _ids(row: Row) -> dict[str, Any]:
+    return {"firstTradeId": row["first_trade_id"], "lastTradeId": row["last_trade_id"]}
 
 
 def _values(row: Row, symbol: str, asked: CandlesAsked) -> dict[str, Any]:
@@ -187,8 +234,6 @@ def _values(row: Row, symbol: str, asked: CandlesAsked) -> dict[str, Any]:
         "quoteVolume": row["quote_volume"],
         "trades": row["trade_count"],
         "takerBuyVolume": row["taker_buy_volume"],
-        "firstTradeId": row["first_trade_id"],
-        "lastTradeId": row["last_trade_id"],
         "ts_open": row["open_ns"],
         "revision": row["revision"],
         "flags": names(BarFlag, row["flags"]),

@@ -25,7 +25,7 @@ def specs_of(run: Run) -> Ints:
 
     Raises ValueError for a run that is not of bars.
     """
-    if run.kind in ("bar", "resampled_bar"):
+    if run.kind in ("bar", "composite_bar", "resampled_bar"):
         numbers, known = run.records["interval_s"], _SPEC_OF_SECONDS
     elif run.kind == "activity_bar":
         numbers, known = run.records["aggregation"], _SPEC_OF_AGGREGATION

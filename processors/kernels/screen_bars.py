@@ -8,11 +8,13 @@ from numba import njit
 from tidemill.processors.kernels.indicator_state import FLAGS, LATE, NEVER
 from tidemill.processors.kernels.screen_state import Ints
 from tidemill.schemas.run import Records
+from tidemill.schemas.screening.language import MARKET_FIELDS
 
 NEXT, AGAIN, OLDER = 0, 1, 2
 """What a bar is: a later one than all before, the newest one revised, a revision of an older one,
 which is not taken."""
 
+Values = np.ndarray[Any, np.dtype[np.float64]]
 Modes = np.ndarray[Any, np.dtype[np.uint8]]
 Flags = np.ndarray[Any, np.dtype[np.uint16]]
 Counts = np.ndarray[Any, np.dtype[np.uint32]]
@@ -79,3 +81,27 @@ def flags_within(since: Counts, reach: int) -> Flags:
     for f in range(since.shape[1]):
         found |= (since[:, f] < reach).astype(np.uint16) << np.uint16(f)
     return found
+
+
+def at_close(state: Records, slots: Ints, spec: int, modes: Modes) -> list[Values]:
+    """Return MARKET_FIELDS of bars (N,) of one spec, (N,) each, as of when each closed first.
+
+    `modes` say which of them are revisions; what closes now is noted in `state`.
+    """
+    rows, at = np.unique(slots, return_inverse=True)
+    now = np.where(state["known"][rows] > 0, state["market"][rows], np.nan)
+    then = np.ascontiguousarray(state["tracks"]["market"][rows, spec])
+    found = np.empty((len(slots), len(MARKET_FIELDS)))
+    _recall(now, then, at.astype(np.int64), modes, found)
+    state["tracks"]["market"][rows, spec] = then
+    return list(np.ascontiguousarray(found.T))
+
+
+@njit("void(f8[:,::1], f8[:,::1], i8[::1], u1[::1], f8[:,::1])", cache=True)
+def _recall(
+    now: Values, then: Values, at: Ints, modes: Modes, found: Values
+) -> None:  # pragma: no cover
+    for j in range(len(at)):
+        if modes[j] == NEXT:
+            then[at[j]] = now[at[j]]
+        found[j] = then[at[j]]

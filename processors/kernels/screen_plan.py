@@ -29,6 +29,8 @@ SCREENS_MAX = 64
 """Screens that run at once: those whose names come first."""
 LOOK_BACK_MAX = 4_000
 """Bars that a condition may look back on, windows within windows added up."""
+GIVEN = (*BAR_INPUTS, *language.MARKET_FIELDS)
+"""Numbers that steps begin with, in their places."""
 _WINDOWS: dict[str, tuple[Kernel, int, int]] = {
     "prev": (run_prev, 2, 0),
     "highest": (run_highest, 3, -1),
@@ -78,8 +80,8 @@ Step = Kept | Made | Scored
 
 
 class Watched(NamedTuple):
-    """What is computed of bars of one spec. Numbers are in places: those of BAR_INPUTS, then what
-    steps give, in order."""
+    """What is computed of bars of one spec. Numbers are in places: those of GIVEN, then what steps
+    give, in order."""
 
     steps: tuple[Step, ...]
     told: tuple[Told, ...]
@@ -190,9 +192,9 @@ class _Builder:
         self.told: list[Told] = []
         self.words = 0
         self.score: dict[str, int] = {}
-        self._places = {name: place for place, name in enumerate(BAR_INPUTS)}
-        self._reaches = dict.fromkeys(range(len(BAR_INPUTS)), 1)
-        self._next = len(BAR_INPUTS)
+        self._places = {name: place for place, name in enumerate(GIVEN)}
+        self._reaches = dict.fromkeys(range(len(GIVEN)), 1)
+        self._next = len(GIVEN)
 
     @property
     def held(self) -> int:

@@ -9,7 +9,7 @@ from tidemill.processors.kernels import screen_score
 from tidemill.processors.kernels.bar_columns import Ints, closing, columns, keys_of
 from tidemill.processors.kernels.indicator import BAR_INPUTS, Values
 from tidemill.processors.kernels.indicator_state import SPECS
-from tidemill.processors.kernels.screen_bars import OLDER, Modes, admit, flags_within
+from tidemill.processors.kernels.screen_bars import OLDER, Modes, admit, at_close, flags_within
 from tidemill.processors.kernels.screen_plan import SCORED, Kept, Made, Screens, Watched
 from tidemill.processors.kernels.screen_state import WORDS_MAX, words_of
 from tidemill.processors.kernels.screen_windows import NOTHING, Block, Statuses, rise, take
@@ -54,7 +54,7 @@ def watch(
         bars, frames, at = bars[taken], frames[taken], at[taken]
         slots, modes, since = slots[taken], modes[taken], since[taken]
     read = columns(bars, frames)
-    values = [read[name] for name in BAR_INPUTS]
+    values = [read[name] for name in BAR_INPUTS] + at_close(state, slots, spec, modes)
     risen = _computed(words_of(state), watched, slots, modes, values)
     parts = []
     for told in watched.told:

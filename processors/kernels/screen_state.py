@@ -11,6 +11,7 @@ import numpy as np
 
 from tidemill.processors.kernels.indicator_state import FLAGS, NEVER, SPECS
 from tidemill.schemas.run import Records
+from tidemill.schemas.screening.language import MARKET_FIELDS
 
 WORDS_MAX = 4_096
 """Words of state of one instrument's screens together."""
@@ -31,6 +32,7 @@ TRACK = np.dtype(
         ("since", "<u4", (len(FLAGS),)),  # bars since one with this flag, NEVER for none
         ("since_before", "<u4", (len(FLAGS),)),  # the same before the newest bar
         ("used", "<u8"),  # 1 while a screen watches bars of this spec
+        ("market", "<f8", (len(MARKET_FIELDS),)),  # when the newest bar closed, NaN not known
     ]
 )
 """What was seen of an instrument's bars of one spec."""
@@ -43,6 +45,8 @@ STATE = np.dtype(
         ("count", "<u8"),
         ("held", HELD, (HELD_MAX,)),
         ("tracks", TRACK, (len(SPECS),)),
+        ("market", "<f8", (len(MARKET_FIELDS),)),  # as its book and contract were told last
+        ("known", "<u8", (len(MARKET_FIELDS),)),  # 1 where that is known, else it is 0
     ]
 )
 """One row of the processor's state: one instrument. Its size is a multiple of eight bytes, so that

@@ -81,7 +81,7 @@ def _add_types(types: ET.Element, kinds: list[Kind]) -> None:
         types, "optionalTimestamp", "int64", presence="optional", nullValue=str(INT64_NULL),
         description=_UNIT_TYPES["ns"][1],
     )  # fmt: skip
-    for length in ("16", "48"):
+    for length in ("16", "48", "136"):
         _type(
             types, f"char{length}", "char", length=length, characterEncoding="ASCII",
             description="text, filled up with zeros",

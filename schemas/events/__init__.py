@@ -3,6 +3,7 @@
 from tidemill.schemas.events import event
 from tidemill.schemas.events.activity_bars import ActivityBarsDefined, ActivityBarsRemoved
 from tidemill.schemas.events.archive import RangeSealed, TrimAnnounced
+from tidemill.schemas.events.composites import CompositeDefined, CompositeRemoved
 from tidemill.schemas.events.control import CodeDeployed, DeadLetterSkipped
 from tidemill.schemas.events.dead_letter import DeadLetter
 from tidemill.schemas.events.event import Derived, Event, encode
@@ -35,6 +36,8 @@ EVENTS: dict[str, type[Event]] = {
         ChecksumMismatch,
         ClockSkew,
         CodeDeployed,
+        CompositeDefined,
+        CompositeRemoved,
         DeadLetter,
         DeadLetterSkipped,
         FeedConnected,

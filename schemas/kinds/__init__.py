@@ -7,6 +7,7 @@ from tidemill.schemas.kinds.bar import BAR
 from tidemill.schemas.kinds.book import BOOK
 from tidemill.schemas.kinds.book_level import BOOK_LEVEL, BOOK_SNAPSHOT
 from tidemill.schemas.kinds.book_metrics import BOOK_METRICS
+from tidemill.schemas.kinds.composite_bar import COMPOSITE_BAR
 from tidemill.schemas.kinds.derivative import DERIVATIVE
 from tidemill.schemas.kinds.derivative_metrics import DERIVATIVE_METRICS
 from tidemill.schemas.kinds.indicator import INDICATOR
@@ -43,6 +44,7 @@ KINDS: dict[str, Kind] = {
         INDICATOR,
         SIGNAL,
         RESAMPLED_BAR,
+        COMPOSITE_BAR,
     )
 }
 BY_TEMPLATE: dict[int, Kind] = {kind.template_id: kind for kind in KINDS.values()}

@@ -12,10 +12,14 @@
     function   = ("prev" | "highest" | "lowest" | "average") "(" sum ["," length] ")"
                | ("crosses_above" | "crosses_below") "(" sum "," sum ")"
 
-A field is a number of the bar, or `score`, the built-in score of 0 to 100. Which indicators there
-are is not the language's to know. ``crosses_above(a, b)`` is ``a > b and prev(a) <= prev(b)``.
+A field is a number of the bar, or `score`, the built-in score of 0 to 100, or what was told last of
+the instrument's book and contract when the bar closed: `spread` and `basis` in units of price,
+`depth_1pct` and `depth_5pct` of price x quantity, both sides together, `imbalance` of -1 to 1,
+`liquidity_score` of 0 to 100, `funding_rate` of one interval, `open_interest` in units of quantity.
+Which indicators there are is not the language's to know. ``crosses_above(a, b)`` is
+``a > b and prev(a) <= prev(b)``.
 
-What is not known yet, as an indicator that warms up, and what is divided by zero, is no number: a
+What is not known (yet), as an indicator that warms up, and what is divided by zero, is no number: a
 comparison with it is neither true nor false, nor is what is made of that, unless the rest decides.
 A condition holds where it is true.
 """
@@ -47,9 +51,13 @@ NODES_MAX = 128
 LENGTH_MAX = 1_000
 """Bars that a function looks back on."""
 
+BOOK_FIELDS = ("spread", "depth_1pct", "depth_5pct", "imbalance", "liquidity_score")
+"""Of an instrument's book; not known while it is not proven, or has one side only."""
+MARKET_FIELDS = (*BOOK_FIELDS, "funding_rate", "open_interest", "basis")
+"""Of its book and of its contract; what its venue never said is not known."""
 FIELDS = (
     *("open", "high", "low", "close", "volume", "quote_volume", "taker_buy_volume"),
-    *("trade_count", "score"),
+    *("trade_count", "score", *MARKET_FIELDS),
 )
 WINDOWS = ("prev", "highest", "lowest", "average")
 CROSSES = ("crosses_above", "crosses_below")

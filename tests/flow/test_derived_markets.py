@@ -16,6 +16,7 @@ from tidemill.deploy.settings import GraphLayout
 from tidemill.schemas import events, frame, kinds
 from tidemill.schemas.enums import RecordFlag
 from tidemill.schemas.events.activity_bars import ActivityBarsDefined
+from tidemill.schemas.events.composites import CompositeDefined, CompositeRemoved
 from tidemill.schemas.events.event import Event
 from tidemill.schemas.events.feed import BookGapDetected, RecordsGivenUp
 from tidemill.schemas.events.fees import FeesDefined
@@ -38,7 +39,7 @@ SECOND = 1_000_000_000
 PRICES, QUANTITIES = -2, -5
 DERIVED_KINDS = (
     *("book_metrics", "book_level", "book_snapshot", "derivative_metrics", "opportunity"),
-    *("resampled_bar", "indicator", "signal"),
+    *("resampled_bar", "composite_bar", "indicator", "signal"),
 )
 
 
@@ -61,11 +62,20 @@ class Markets:
             for base in ("BTC", "ETH", "SOL")
             for venue, product in (("A", "SPOT"), ("B", "SPOT"), ("C", "SPOT"), ("D", "SWAP"))
         ]  # fmt: skip
+        self.composites = [
+            InstrumentDefined(
+                venue="COMPOSITE", symbol=f"{base}USDT", product="COMPOSITE", base=base,
+                quote="USDT", price_exponent=PRICES - up, quantity_exponent=QUANTITIES - up,
+            )
+            for base, up in (("BTC", 0), ("ETH", 2), ("SOL", 0))
+        ]  # fmt: skip
         self.update = 0
 
     def make(self, seconds: int) -> Facts:
         self.define(self.instruments[:5])
         self.charge("A")
+        self.define(self.composites[:1])
+        self.compose("BTC", "A", "B", "C")
         self.indicate("1s", "3m", "sma(2)", "obv", "rsi(2)", "ema(3)")
         self.count("3-TICK", "RENKO", "RANGE", "4-VALUE_RUNS")
         self.screen("rising", "1s", "close > prev(close) and not low > highest(high, 3)")
@@ -73,13 +83,24 @@ class Markets:
         for tenth in range(10 * seconds):
             if tenth == 20:
                 self.define(self.instruments[5:])
+                self.define(self.composites[1:])
+                self.compose("ETH", "C", "B", hold_s=2)
                 self.charge("B")
             if tenth == 10 * seconds // 2:
                 self.charge("A")
+                self.compose("BTC", "B", "A")
+                self.compose("SOL", "A", "C", "B", "E")
                 self.indicate("1s", "tick", "atr(3)", "ema(3)", "sma(2)")
                 self.count("2-TICK", "RENKO", "4-VALUE_RUNS", "3-TICK_IMBALANCE")
                 self.screen("turns", "1s", "prev(rsi(2), 2) > 45 or lowest(low, 3) == low")
                 self.screen("score", "1s", "")
+                self.screen("books", "1s", "spread > 4 or depth_1pct > depth_5pct - 100")
+                self.screen("rates", "1s", "funding_rate > 0.00015 or basis > 0")
+                self.screen("held", "1s", "imbalance > prev(imbalance) or open_interest > 5000")
+            if tenth == 10 * seconds - 30:
+                self.facts.append(
+                    ("ctl.composites.eth", events.encode(CompositeRemoved(name="eth")))
+                )
             known = self.instruments[: 5 if tenth < 20 else None]
             for _ in range(self.random.randrange(12)):
                 self.say(self.random.choice(known))
@@ -112,6 +133,15 @@ class Markets:
         """Ask for bars by what is traded from here on."""
         wanted = ActivityBarsDefined(name="some", instruments=("*",), bars=bars)
         self.facts.append(("ctl.activity_bars.some", events.encode(wanted)))
+
+    def compose(self, base: str, *venues: str, hold_s: int = 5) -> None:
+        """Make bars over venues from here on, of every interval."""
+        wanted = CompositeDefined(
+            name=base.lower(), instrument=f"{base}USDT.COMPOSITE", hold_s=hold_s,
+            members=tuple(f"{base}USDT-SPOT.{venue}" for venue in venues),
+            bars=("1s", "1m", "5m", "15m", "1h", "4h", "1d"),
+        )  # fmt: skip
+        self.facts.append((f"ctl.composites.{wanted.name}", events.encode(wanted)))
 
     def screen(self, name: str, bars: str, condition: str) -> None:
         """Watch every instrument from here on."""

@@ -113,7 +113,7 @@ def test_every_kind_that_a_processor_emits_is_explained() -> None:
 OF_TRADES = ("bar", "activity_bar", "price", "feed")
 OF_MARKETS = (
     "bar", "activity_bar", "price", "feed", "book_metrics", "book_level", "book_snapshot",
-    "opportunity", "derivative_metrics", "indicator", "signal", "resampled_bar",
+    "opportunity", "derivative_metrics", "indicator", "signal", "resampled_bar", "composite_bar",
 )  # fmt: skip
 
 
@@ -171,7 +171,7 @@ async def test_a_bar_has_exactly_the_trades_of_its_interval_that_had_come(trades
 
 HISTORY = frozenset({
     "at_r", "at_i", "n", "flags", "revision", "changes", "status", "opened_r", "opened_i",
-    "ts_opened", "liquidity_score", "confidence", "state",
+    "ts_opened", "liquidity_score", "confidence", "state", "missing", "late",
 })  # fmt: skip
 """Fields that say when and how often a record was told, or compare it with earlier ones."""
 
@@ -189,7 +189,7 @@ def positions(inputs: list[Mapping[str, Any]]) -> Iterator[int]:
         yield from positions(one.get("inputs", []))
 
 
-CLOSING = ("bar", "indicator", "resampled_bar", "signal")
+CLOSING = ("bar", "composite_bar", "indicator", "resampled_bar", "signal")
 """Kinds that are told when a bar closes."""
 
 
@@ -206,6 +206,8 @@ class Proof:
         for m in statuses if record.name.kind in CLOSING else ():
             of_feeds.setdefault(m.subject, []).append(m)
         self.ends = [m for ms in of_feeds.values() for m in ms[-2:]]
+        if record.name.venue == "COMPOSITE":
+            self.ends += [m for m in played.messages if m.subject == "time"][-1:]
         """Two of a feed: after the first one closed parts the second one closes their bars."""
 
     def holds_with(self, kept: set[int]) -> bool:
@@ -304,6 +306,7 @@ NECESSARY: dict[str, Callable[[Mapping[str, Any]], list[int]]] = {
     "bar": of_first,
     "activity_bar": of_first,
     "resampled_bar": of_first,
+    "composite_bar": of_first,
     "price": of_traded,
     "feed": of_first,
     "book_metrics": of_snapshot,

@@ -97,6 +97,14 @@ _RESAMPLED: list[tuple[Any, ...]] = [
     (52, "BTCUSDT", "BINANCE", 0, -86_400, 2_592_000, 0, "100 200 90 105 10 1000 5", "70 1 70", 0),
     (END + 7, "BTCUSDT", "BINANCE", 180, 360, 540, 0, "1 1 1 1 1 1 1", "1 8 8", 0),
 ]
+# _r, interval, s of its begin, revision; as bars; trades; venues in it, missing, late; flags
+_COMPOSITES: list[tuple[Any, ...]] = [
+    (50, 60, 0, 0, "100 103 99 101 6 606 4", 3, ("BINANCE", "BINANCE_US", ""), 8),
+    (60, 60, 0, 1, "100 105 99 101 9 909 1", 5, ("BINANCE,BINANCE_US", "", "BINANCE_US"), 2),
+    (61, 60, 60, 0, "101 106 101 105 10 1009 1", 4, ("BINANCE_US", "", ""), 0),
+    (52, 3600, 0, 0, "100 200 90 105 10 1000 5", 70, ("BINANCE", "", ""), 0),
+    (END + 7, 60, 120, 0, "1 1 1 1 1 1 1", 1, ("BINANCE", "", ""), 0),
+]
 # _r, _n, symbol, venue, bars, indicator, output, opens in s, revision, value, flags
 _INDICATORS: list[tuple[Any, ...]] = [
     (30, 1, "BTCUSDT", "BINANCE", "1m", "sma(20)", "sma", 0, 0, 100.25, 0),
@@ -135,6 +143,7 @@ _INSTRUMENTS: list[tuple[Any, ...]] = [
     (3, _OPEN, "ETHUSDT", "BINANCE", "ETH", "TRADING", "0.0001"),
     (4, _OPEN, "XRPUSDT", "BINANCE", "XRP", "HALTED", "0.0001"),
     (45, _OPEN, "BTCUSDT", "BINANCE", "BTC", "TRADING", "0.10"),
+    (46, _OPEN, "BTCUSDT", "COMPOSITE", "BTC", "TRADING", "0"),
 ]
 # _r, seconds after T_NS
 _TIMES: list[tuple[int, float]] = [(5, 0), (15, 5), (25, 15), (65, 60), (90, 75), (END + 1, 99)]
@@ -204,6 +213,15 @@ def _resampled_bar(row: tuple[Any, ...]) -> list[Any]:
     ]
 
 
+def _composite_bar(row: tuple[Any, ...]) -> list[Any]:
+    r, interval_s, begin, revision, exact, trades, venues, flags = row
+    return [
+        *(r, 0, 7, _text("BTCUSDT"), _text("COMPOSITE"), interval_s, _time(at(begin)), revision),
+        *(_exact(value) for value in exact.split()),
+        *(trades, *(_text(names) for names in venues), flags),
+    ]
+
+
 def _indicator(row: tuple[Any, ...]) -> list[Any]:
     r, n, symbol, venue, bars, name, output, opens, revision, value, flags = row
     return [
@@ -246,6 +264,7 @@ async def fill(stores: Stores) -> None:
     derived = (("bars", _BARS, _bar), ("prices", _PRICES, _price))
     derived = (*derived, ("activity_bars", _ACTIVITY_BARS, _activity_bar))
     derived = (*derived, ("resampled_bars", _RESAMPLED, _resampled_bar))
+    derived = (*derived, ("composite_bars", _COMPOSITES, _composite_bar))
     derived = (*derived, ("indicators", _INDICATORS, _indicator))
     derived = (*derived, ("signals", _SIGNALS, _signal), ("screens", _SCREENS, _screen))
     for name, rows, form in (*tables, *derived):
@@ -255,10 +274,11 @@ async def fill(stores: Stores) -> None:
     await stores.clickhouse.command(f"INSERT INTO {TABLES['times'].physical} VALUES {times}")
     for r, r_to, symbol, venue, base, status, tick in _INSTRUMENTS:
         await stores.pool.execute(
-            f"INSERT INTO {TABLES['instruments'].physical} VALUES ($1, 0, 0, $3, $4, 'SPOT', $5,"
+            f"INSERT INTO {TABLES['instruments'].physical} VALUES ($1, 0, 0, $3, $4, $8, $5,"
             f" 'USDT', $6, -8, -8, {tick}, 0.00001, 5, $7, 'VENUE',"
             " 'SPOT', '', 0, '', 1, 0, 0, 0, $2)",
             *(r, r_to, symbol, venue, base, status, T_NS),
+            venue if venue == "COMPOSITE" else "SPOT",
         )
     for name in TABLES:
         await reach(stores, name, END)

@@ -86,6 +86,14 @@ class Streams:
         subject = subjects.derived("resampled_bars", spec, "BINANCE", "BTCUSDT", PART)
         await self.out.append([(subject, frame)], None)
 
+    async def composite_bar(self, r: int, venues: str, missing: str) -> None:
+        row = {"at_r": r, "at_i": 3, "n": PART << 24, "ts_open": T_NS, "interval_s": 60}
+        row |= {"close": 250_000_000, "trade_count": 9, "venues": venues, "missing": missing}
+        kind = KINDS["composite_bar"]
+        frame = encode(kind, from_rows(kind, [row]), 1, -8, -8)
+        subject = subjects.derived("composite_bars", "1m", "COMPOSITE", "BTCUSDT", PART)
+        await self.out.append([(subject, frame)], None)
+
     async def indicator(self, r: int, value: float, output: str = "macd") -> None:
         row = {"at_r": r, "at_i": 3, "n": PART << 24, "ts_open": T_NS, "ts_close": T_NS + 5}
         row |= {"indicator": "macd(12,26,9)", "output": output, "value": value, "flags": 1}
@@ -251,6 +259,18 @@ async def test_bars_made_of_bars_are_bars_of_their_interval(live: Streams) -> No
         assert (update["interval"], update["r"]) == ("1M", 4_712)
         (bar,) = update["data"]
         assert (bar["ts_open"], bar["ts_close"], bar["close"]) == (T_NS, T_NS + 5, "2.5")
+
+
+async def test_bars_over_venues_say_whose_they_are(live: Streams) -> None:
+    async with client_of(live) as client:
+        await client.subscribe("bars", venue="COMPOSITE", interval="1m")
+        await live.bar(4_710, minute=0)
+        await live.composite_bar(4_711, "BINANCE,OKX", "BYBIT")
+        update = await client.hear()
+        assert (update["venue"], update["interval"], update["r"]) == ("COMPOSITE", "1m", 4_711)
+        (bar,) = update["data"]
+        assert (bar["venues"], bar["missing"], bar["late"]) == (["BINANCE", "OKX"], ["BYBIT"], [])
+        assert (bar["close"], bar["trades"]) == ("2.5", 9)
 
 
 async def test_indicators_are_told_by_name_with_the_position_of_their_bar(live: Streams) -> None:

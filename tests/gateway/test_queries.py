@@ -106,6 +106,25 @@ async def test_candles_made_of_shorter_ones_end_where_the_calendar_says(client: 
     assert await client.data("candles/BTCUSDT", timeframe="1w") == []
 
 
+async def test_candles_over_venues_say_whose_they_are(client: Client) -> None:
+    found = await client.data("candles/BTCUSDT", venue="COMPOSITE")
+    assert [(c["ts_open"], c["revision"], c["high"], c["venues"]) for c in found] == [
+        (at(0), 1, "105", ["BINANCE", "BINANCE_US"]),
+        (at(60), 0, "106", ["BINANCE_US"]),
+    ]
+    assert [(c["missing"], c["late"], c["flags"]) for c in found] == [
+        ([], ["BINANCE_US"], ["LATE"]), ([], [], []),
+    ]  # fmt: skip
+    (then,) = await client.data("candles/BTC-USDT", venue="COMPOSITE", as_of="59")
+    assert (then["revision"], then["missing"], then["flags"]) == (0, ["BINANCE_US"], ["STALE"])
+    (hour,) = await client.data("candles/BTCUSDT", venue="COMPOSITE", timeframe="1h")
+    assert (hour["trades"], hour["ts_close"]) == (70, at(3_600))
+    for other in ({"timeframe": "3m"}, {"type": "tick"}):
+        answer = await client.get("candles/BTCUSDT", venue="COMPOSITE", **other)
+        assert answer.status_code == 400
+        assert "a composite has bars 1s, 1m, 5m, 15m, 1h, 4h, 1d" in answer.text
+
+
 async def test_a_timeframe_that_is_not_made_is_refused_and_names_those_that_are(
     client: Client,
 ) -> None:
@@ -244,17 +263,21 @@ async def test_instruments_are_as_defined_at_the_position(client: Client) -> Non
 
     now = await client.data("instruments", pair="BTC-USDT")
     then = await client.data("instruments", pair="BTC/USDT", as_of="44")
-    assert ticks(now) == {"BTCUSDT.BINANCE": "0.1", "BTCUSDT.BINANCE_US": "0.01"}
+    real = {"BTCUSDT.BINANCE": "0.1", "BTCUSDT.BINANCE_US": "0.01"}
+    assert ticks(now) == real | {"BTCUSDT.COMPOSITE": "0"}
     assert ticks(then) == {"BTCUSDT.BINANCE": "0.01", "BTCUSDT.BINANCE_US": "0.01"}
 
 
 async def test_instruments_come_in_pages(client: Client) -> None:
     first = await client.data("instruments", limit=3)
-    assert (first["total"], first["hasNext"], len(first["items"])) == (4, True, 3)
+    assert (first["total"], first["hasNext"], len(first["items"])) == (5, True, 3)
     last = await client.data("instruments", limit=3, page=2)
-    assert (last["hasNext"], [item["symbol"] for item in last["items"]]) == (False, ["XRPUSDT"])
+    assert (last["hasNext"], [item["symbol"] for item in last["items"]]) == (
+        False,
+        ["ETHUSDT", "XRPUSDT"],
+    )
     beyond = await client.data("instruments", limit=3, page=9)
-    assert (beyond["total"], beyond["hasNext"], beyond["items"]) == (4, False, [])
+    assert (beyond["total"], beyond["hasNext"], beyond["items"]) == (5, False, [])
     halted = await client.data("instruments", status="HALTED")
     assert [item["id"] for item in halted["items"]] == ["XRPUSDT.BINANCE"]
 

@@ -1,5 +1,7 @@
 """Indicators over bars as they close: sets that change, revisions, flags, and any cut the same."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,7 @@ from tidemill.processors.indicators import INDICATORS
 from tidemill.processors.kernels.indicator import computed
 from tidemill.processors.kernels.indicator_catalog import INDICATORS as CATALOG
 from tidemill.processors.kernels.indicator_state import INSTANCES_MAX, plan, problems
+from tidemill.processors.resampled_bars import RESAMPLED_BARS
 from tidemill.schemas.enums import BarAggregation, BarFlag
 from tidemill.schemas.events.event import Event
 from tidemill.schemas.events.indicators import IndicatorSetDefined, IndicatorSetRemoved
@@ -196,3 +199,80 @@ def test_what_cannot_run_is_said_before_it_is_a_fact_and_left_out_if_it_is(
 
 def test_every_indicator_of_bars_fits_on_one_instrument() -> None:
     assert problems([EVERY, REST]) == []
+
+
+def resampled(spec_s: int, closes: list[int]) -> Log:
+    """Bars of longer intervals as the resampled_bars processor tells them, closed one by one."""
+    log = Log(table())
+    for k, close in enumerate(closes):
+        record = KINDS["resampled_bar"].empty(1)
+        record["at_r"], record["interval_s"] = len(log.facts) + 1, spec_s
+        record["ts_open"] = MIDNIGHT + k * spec_s * 1_000_000_000
+        record["ts_close"] = record["ts_open"] + spec_s * 1_000_000_000
+        record["open"] = record["high"] = record["low"] = record["close"] = close
+        log.add("resampled_bar", record, 0)
+    return log
+
+
+def plain_ema(closes: list[float], period: int) -> list[float]:
+    """The first value is the mean of the first `period` closes; then 2 / (period + 1) of each."""
+    average = 0.0
+    for close in closes[:period]:
+        average += close
+    found = [average / period]
+    for close in closes[period:]:
+        found.append(found[-1] + (close - found[-1]) * 2.0 / (period + 1))
+    return found
+
+
+def plain_rsi(closes: list[float], period: int) -> list[float]:
+    """Wilder's: means of the first `period` rises and falls, then 1 / period of each new one."""
+    changes = [after - before for before, after in pairwise(closes)]
+    rises, falls = [max(c, 0.0) for c in changes], [max(-c, 0.0) for c in changes]
+    rise, fall = sum(rises[:period]) / period, sum(falls[:period]) / period
+    found = [100.0 * rise / (rise + fall)]
+    for up, down in zip(rises[period:], falls[period:], strict=True):
+        rise += (up - rise) / period
+        fall += (down - fall) / period
+        found.append(100.0 * rise / (rise + fall))
+    return found
+
+
+@pytest.mark.parametrize(("spec", "seconds"), [("3m", 180), ("1w", 604_800)])
+def test_indicators_of_resampled_bars_are_plain_ones_of_their_closes(
+    spec: str, seconds: int
+) -> None:
+    mantissas = [100_0000_0000 + (k * 7_919 % 1_000) * 100_0000 for k in range(60)]
+    log = resampled(seconds, mantissas)
+    wanted = a_set("ema(9)", "rsi(14)", bars=(spec,))
+    outputs = drive(INDICATORS, log, settings=of(wanted))[1]
+    closes = [mantissa / 1e8 for mantissa in mantissas]
+    for name, output, expected in (
+        ("ema(9)", "ema", plain_ema(closes, 9)),
+        ("rsi(14)", "rsi", plain_rsi(closes, 14)),
+    ):
+        found = values(outputs, name, output)
+        assert len(found) == len(expected) > 40
+        np.testing.assert_allclose(found, expected, rtol=1e-12)
+    assert {INDICATORS.specs[spec_] for _, _, _, spec_, _ in outputs} == {spec}
+    assert all(o[4]["ts_close"] - o[4]["ts_open"] == seconds * 1_000_000_000 for o in outputs)
+
+
+def test_indicators_of_three_minutes_are_those_of_the_bars_that_minutes_close() -> None:
+    """From minutes through the processor that makes the longer bars, to a plain computation."""
+    minutes = Log(table())
+    closes = [100_0000_0000 + (k * 7_919 % 1_000) * 100_0000 for k in range(120)]
+    for minute, close in enumerate(closes):
+        bar(minutes, 0, minute, close)
+    made = [o[4] for o in drive(RESAMPLED_BARS, minutes)[1] if o[4].get("interval_s") == 180]
+    assert [one["close"] for one in made] == closes[2::3]
+    log = Log(table())
+    for one in made:
+        record = KINDS["resampled_bar"].empty(1)
+        for name, value in (one | {"at_r": len(log.facts) + 1}).items():
+            record[name] = value
+        log.add("resampled_bar", record, 0)
+    outputs = drive(INDICATORS, log, settings=of(a_set("ema(5)", "rsi(4)", bars=("3m",))))[1]
+    plain = [close / 1e8 for close in closes[2::3]]
+    np.testing.assert_allclose(values(outputs, "ema(5)", "ema"), plain_ema(plain, 5), rtol=1e-12)
+    np.testing.assert_allclose(values(outputs, "rsi(4)", "rsi"), plain_rsi(plain, 4), rtol=1e-12)

@@ -13,6 +13,7 @@ from tidemill.processors.screener import SCREENER
 from tidemill.schemas.enums import (
     BarAggregation,
     BarFlag,
+    BookState,
     Momentum,
     Recommendation,
     ScreenTrend,
@@ -23,6 +24,7 @@ from tidemill.schemas.events.event import Event
 from tidemill.schemas.events.screens import ScreenDefined, ScreenRemoved
 from tidemill.schemas.kinds import KINDS
 from tidemill.schemas.kinds.signal import POINTS
+from tidemill.schemas.screening.language import MARKET_FIELDS
 from tidemill.schemas.screening.strategies import STRATEGIES
 from tidemill.tests.processors.runs import Log, Output, assert_any_cut_is_the_same, drive, only
 from tidemill.tests.processors.test_indicators import MIDNIGHT, bar, market, of, table
@@ -349,3 +351,136 @@ def test_every_strategy_fits_on_one_instrument_with_the_score() -> None:
 def test_nothing_configured_touches_nothing() -> None:
     state, outputs = drive(SCREENER, market(1, 20))
     assert outputs == [] and not state.tobytes().strip(b"\0")
+
+
+# --- books and contracts -------------------------------------------------------------------------
+
+
+def book(log: Log, slot: int, spread: int, **more: int) -> None:
+    """What the book processor tells of a valid book of both sides; `spread` in units of 1e-8."""
+    record = KINDS["book_metrics"].empty(1)
+    record["at_r"], record["spread"] = len(log.facts) + 1, spread
+    record["state"], record["bid_quantity"], record["ask_quantity"] = int(BookState.VALID), 5, 6
+    record["bid_depth_1_lo"], record["ask_depth_1_lo"] = 3 * 10**16, 2 * 10**16
+    record["bid_depth_5_lo"], record["ask_depth_5_hi"] = 4 * 10**16, 1
+    record["imbalance"], record["liquidity_score"] = -250_000_000, 40
+    for name, value in more.items():
+        record[name] = value
+    log.add("book_metrics", record, slot)
+
+
+def contract(log: Log, slot: int, **values: int) -> None:
+    """What the derivatives processor tells: `fields` says what its venue gave."""
+    record = KINDS["derivative_metrics"].empty(1)
+    record["at_r"] = len(log.facts) + 1
+    for name, value in values.items():
+        record[name] = value
+    log.add("derivative_metrics", record, slot)
+
+
+def comes_true(log: Log, condition: str) -> list[int]:
+    """The positions at which a condition comes true."""
+    outputs = drive(SCREENER, log, settings=of(screen(condition)))[1]
+    return [r for _, r, _, _, record in outputs if record["status"] == RAISED]
+
+
+def test_every_field_of_books_and_contracts_is_in_its_units() -> None:
+    log = Log(table())
+    book(log, 0, 3 * UNIT)
+    known = {"funding_rate": 10**8, "open_interest": 7 * UNIT, "basis": -2 * UNIT}
+    contract(log, 0, **known, fields=0b100111)
+    bar(log, 0, 0, 100 * UNIT)
+    wide = (4 * 10**16 + 2**64) / 1e16
+    for name, value in {
+        "spread": 3.0, "depth_1pct": 5.0, "depth_5pct": wide, "imbalance": -0.25,
+        "liquidity_score": 40.0, "funding_rate": 0.0001, "open_interest": 7.0, "basis": -2.0,
+    }.items():  # fmt: skip
+        near = 1e-9 * max(1.0, abs(value))
+        both = f"{name} > 0 - {-value + near:.12f}" if value < near else f"{name} > {value - near}"
+        less = f"{name} < 0 - {-value - near:.12f}" if value < -near else f"{name} < {value + near}"
+        assert comes_true(log, f"{both} and {less}") == [3], name
+
+
+def test_an_instrument_without_a_book_or_a_contract_never_fires() -> None:
+    log = Log(table())
+    book(log, 1, UNIT)
+    contract(log, 1, funding_rate=5, open_interest=5, basis=5, fields=0b111111)
+    for minute in range(3):
+        bar(log, 0, minute, 100 * UNIT)
+    for name in MARKET_FIELDS:
+        for condition in (f"{name} >= 0", f"{name} < 0", f"not {name} == 1", f"{name} != {name}"):
+            assert comes_true(log, condition) == []
+
+
+@pytest.mark.parametrize(
+    "more", [{"state": 0}, {"state": 2}, {"bid_quantity": 0}, {"ask_quantity": 0}]
+)
+def test_of_a_book_that_is_not_proven_or_has_one_side_nothing_is_known(
+    more: dict[str, int],
+) -> None:
+    log = Log(table())
+    book(log, 0, UNIT)
+    bar(log, 0, 0, 100 * UNIT)
+    book(log, 0, UNIT, **more)
+    bar(log, 0, 1, 100 * UNIT)
+    book(log, 0, UNIT)
+    bar(log, 0, 2, 100 * UNIT)
+    assert comes_true(log, "spread > 0") == [2, 6]
+
+
+def test_what_a_venue_never_gave_of_a_contract_is_not_known() -> None:
+    log = Log(table())
+    contract(log, 0, funding_rate=5, open_interest=5, basis=5, fields=0b000101)
+    bar(log, 0, 0, 100 * UNIT)
+    assert comes_true(log, "funding_rate > 0") == [2]
+    assert comes_true(log, "basis > 0") == comes_true(log, "open_interest > 0") == []
+
+
+def test_the_newest_value_before_the_close_counts_and_stays_that_of_the_bar() -> None:
+    log = Log(table())
+    book(log, 0, UNIT)
+    book(log, 0, 5 * UNIT)
+    bar(log, 0, 0, 100 * UNIT)
+    book(log, 0, 2 * UNIT)
+    bar(log, 0, 0, 90 * UNIT, revision=1)
+    condition = "spread == 5 and close > 95"
+    outputs = drive(SCREENER, log, settings=of(screen(condition)))[1]
+    assert statuses(outputs) == [(3, RAISED, 0), (5, WITHDRAWN, 1)]
+    again = drive(SCREENER, log, settings=of(screen("spread == 5 and close > 85")))[1]
+    assert statuses(again) == [(3, RAISED, 0), (5, RAISED, 1)], "a revision is judged by its close"
+    bar(log, 0, 1, 100 * UNIT)
+    assert comes_true(log, "spread == 2") == [6]
+
+
+def test_values_are_known_that_were_told_before_the_screen_was_defined() -> None:
+    log = Log(table())
+    book(log, 0, UNIT)
+    bar(log, 0, 0, 100 * UNIT)
+    bar(log, 0, 1, 100 * UNIT)
+    wanted = (screen("spread == 1"),)
+    outputs = drive(SCREENER, log, settings=lambda r: wanted if r > 2 else ())[1]
+    assert statuses(outputs) == [(3, RAISED, 0)]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_any_cut_gives_the_same_signals_of_books_and_contracts(seed: int) -> None:
+    random, bars = np.random.default_rng(seed), market(seed, 200)
+    log = Log(bars.table)
+    for fact in bars.facts:
+        while random.random() < 0.5:
+            slot, spread = int(random.integers(2)), int(random.integers(1, 9)) * UNIT
+            if random.random() < 0.5:
+                book(log, slot, spread, state=int(random.random() < 0.8))
+            else:
+                given = int(random.integers(64))
+                contract(log, slot, funding_rate=spread, basis=-spread, fields=given)
+        record = fact.records.copy()
+        record["at_r"] = len(log.facts) + 1
+        log.add(fact.kind, record, fact.slot)
+    conditions = ("spread > 4", "basis < 0 - 3 or average(spread, 2) < 3", "funding_rate > 0.0004")
+    wanted = of(
+        *(screen(condition, name=f"s{k}") for k, condition in enumerate(conditions)), *SHORT
+    )
+    assert_any_cut_is_the_same(SCREENER, log, seed, 0.3, settings=wanted)
+    told = {spec for *_, spec, _ in drive(SCREENER, log, settings=wanted)[1]}
+    assert {0, 1, 2} <= told

@@ -306,6 +306,7 @@ DERIVED = (
         ("arbitrage", "spot"),
         ("activity_bars", "tick"),
         ("resampled_bars", "3m"),
+        ("composite_bars", "1m"),
         ("indicators", "1m"),
         ("signals", "oversold"),
     ),

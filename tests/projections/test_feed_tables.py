@@ -34,6 +34,7 @@ SAMPLES = {
     "derivative_metrics": [facts.derived("derivatives", "1m", k) for k in range(3)],
     "activity_bars": [facts.derived("activity_bars", "tick", k) for k in range(3)],
     "resampled_bars": [facts.derived("resampled_bars", "3m", k) for k in range(3)],
+    "composite_bars": [facts.derived("composite_bars", "1m", k) for k in range(3)],
     "indicators": [facts.derived("indicators", "1m", k) for k in range(3)],
     "signals": [facts.derived("signals", "oversold", k) for k in range(3)],
     "screens": [facts.screen(k) for k in range(3)],

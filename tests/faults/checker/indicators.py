@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import pairwise
 from typing import Any
 
+from tidemill.tests.faults.checker.messages import BARS
 from tidemill.tests.faults.checker.world import WORD, Made, Row, World
 
 SECOND = 1_000_000_000
@@ -117,7 +118,7 @@ class Indicators:
 
     def step(self, r: int, made: Iterable[Made]) -> Iterator[Made]:
         """Take the bars that one fact gave."""
-        bars = [one for one in made if one.kind in ("activity_bar", "bar", "resampled_bar")]
+        bars = [one for one in made if one.kind in BARS]
         for bar in sorted(bars, key=lambda one: (one.i, one.kind)):
             root, spec, venue, symbol, partition = bar.name
             slot = self._world.slots[venue, symbol]

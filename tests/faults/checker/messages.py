@@ -23,6 +23,7 @@ DERIVED = {
     "bars": ("bar", "bars", 0),
     "activity_bars": ("activity_bar", "activity_bars", 0),
     "resampled_bars": ("resampled_bar", "resampled_bars", 0),
+    "composite_bars": ("composite_bar", "composite_bars", 0),
     "indicators": ("indicator", "indicators", 0),
     "signals": ("signal", "screener", 0),
     "prices": ("price", "price", 0),
@@ -34,6 +35,8 @@ DERIVED = {
     "feeds": ("feed", "stale", 0),
 }
 """First token of a derived subject to its kind, its processor, and the kind's place in `n`."""
+BARS = ("activity_bar", "bar", "composite_bar", "resampled_bar")
+"""Kinds of bars that indicators and screens read."""
 LETTER = 15
 """The place of dead letters in `n`."""
 READS = {
@@ -41,6 +44,7 @@ READS = {
     "arbitrage": ("book_level", "book_metrics", "quote", "time"),
     "bars": ("trade", "status", "event"),
     "book": ("book", "event", "status", "time"),
+    "composite_bars": ("status", "time"),
     "indicators": (),
     "screener": (),
     "derivatives": ("derivative", "trade", "event", "time"),

@@ -10,6 +10,7 @@ from tidemill.tests.faults.checker.arbitrage import Arbitrage
 from tidemill.tests.faults.checker.bars import Bars
 from tidemill.tests.faults.checker.books import Books
 from tidemill.tests.faults.checker.checkpoints import Progress
+from tidemill.tests.faults.checker.composite_bars import CompositeBars
 from tidemill.tests.faults.checker.derivatives import Derivatives
 from tidemill.tests.faults.checker.indicators import Indicators
 from tidemill.tests.faults.checker.messages import DERIVED, Message, parse, processor_of
@@ -67,6 +68,7 @@ class Recomputed:
         self._bars, self._prices = Bars(self.world), Prices(self.world)
         self._activity_bars = ActivityBars(self.world)
         self._resampled_bars = ResampledBars(self.world)
+        self._composite_bars = CompositeBars(self.world)
         self.indicators, self.screens = Indicators(self.world), Screens(self.world)
         self._books, self._stale = Books(self.world), Stale()
         self._derivatives, self._arbitrage = Derivatives(self.world), Arbitrage(self.world)
@@ -87,16 +89,18 @@ class Recomputed:
             *self._bars.step(fact, self.letters),
             *self._activity_bars.step(fact, self.letters),
         ]
-        bars += self._resampled_bars.step(fact, bars, self.letters)
+        longer = self._resampled_bars.step(fact, bars, self.letters)
+        bars += [*self._composite_bars.step(fact, bars, self.letters), *longer]
+        contracts = self._derivatives.step(fact)
         made = [
             *books,
             *self._arbitrage.step(fact, books),
             *bars,
             *self.indicators.step(fact.r, bars),
-            *self.screens.step(fact.r, bars),
+            *self.screens.step(fact.r, [*bars, *books, *contracts]),
             *self._prices.step(fact),
             *self._stale.step(fact),
-            *self._derivatives.step(fact),
+            *contracts,
         ]
         ordinals: Counter[tuple[str, int, int]] = Counter()
         for one in made:

@@ -21,6 +21,7 @@ TABLES = {
     "book_snapshots": "book_snapshot", "top_levels": "book_level", "opportunities": "opportunity",
     "derivative_metrics": "derivative_metrics", "feed_states": "feed",
     "activity_bars": "activity_bar", "resampled_bars": "resampled_bar",
+    "composite_bars": "composite_bar",
     "indicators": "indicator", "signals": "signal", "screens": "screens",
 }  # fmt: skip
 """Names of ClickHouse's tables, and the kind of record that each has a row for."""
@@ -28,7 +29,7 @@ EMITTERS = {
     "bar": "bars", "price": "price", "book_metrics": "book", "book_snapshot": "book",
     "book_level": "book", "opportunity": "arbitrage", "derivative_metrics": "derivatives",
     "feed": "stale", "activity_bar": "activity_bars", "resampled_bar": "resampled_bars",
-    "indicator": "indicators", "signal": "screener",
+    "indicator": "indicators", "signal": "screener", "composite_bar": "composite_bars",
 }  # fmt: skip
 """Derived kinds and who derives them."""
 OTHERS = {"buy_fee_rate": "buy_fee_ppm", "sell_fee_rate": "sell_fee_ppm"}

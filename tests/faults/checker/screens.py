@@ -7,12 +7,15 @@ a sum was rounded. Numbers are compared to 1e-9.
 
 import ast
 import operator
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from decimal import Decimal
 from itertools import pairwise
 from math import isclose, nan
 from typing import Any
 
 from tidemill.tests.faults.checker.indicators import FLAGS, LATE, SECOND, Values, mean
+from tidemill.tests.faults.checker.messages import BARS
 from tidemill.tests.faults.checker.more_indicators import KNOWN
 from tidemill.tests.faults.checker.world import WORD, Made, Row, World
 
@@ -60,7 +63,39 @@ def indicator(node: ast.expr) -> tuple[str, tuple[int, ...], str] | None:
 
 WINDOWS = ("prev", "highest", "lowest", "average")
 CROSSES = ("crosses_above", "crosses_below")
-FIELDS = ("open", "high", "low", "close", "volume", "trade_count", "score")
+BOOK = ("spread", "depth_1pct", "depth_5pct", "imbalance", "liquidity_score")
+CONTRACT = ("funding_rate", "open_interest", "basis")
+FIELDS = (
+    *("open", "high", "low", "close", "volume", "trade_count", "score"),
+    *(*BOOK, *CONTRACT),
+)
+IN_ORDER = ("activity_bar", "bar", "book_metrics", "derivative_metrics", "composite_bar",
+            "resampled_bar")  # fmt: skip
+"""Of what one record gives, that of processors that read LOG alone first, each by its name."""
+
+
+def market_of(one: Made, exponents: tuple[int, int]) -> dict[str, float | None]:
+    """What a record says of a book or a contract, None where it says nothing."""
+    price, quantity = (Decimal(1).scaleb(exponent) for exponent in exponents)
+    row, found = defaultdict(int, one.values), dict[str, float | None]()
+    if one.kind == "book_metrics":
+        if row["state"] != 1 or not (row["bid_quantity"] > 0 and row["ask_quantity"] > 0):
+            return dict.fromkeys(BOOK)
+        found["spread"] = float(row["spread"] * price)
+        for share in "15":
+            deep = sum(
+                (row[f"{side}_depth_{share}_hi"] * WORD + row[f"{side}_depth_{share}_lo"])
+                for side in ("bid", "ask")
+            )
+            found[f"depth_{share}pct"] = float(deep * price * quantity)
+        found["imbalance"] = row["imbalance"] / 10**9
+        found["liquidity_score"] = float(row["liquidity_score"])
+        return found
+    given = [bool(row["fields"] >> k & 1) for k in range(6)]
+    found["funding_rate"] = row["funding_rate"] / 10**12 if given[2] else None
+    found["open_interest"] = float(row["open_interest"] * quantity) if given[5] else None
+    found["basis"] = float(row["basis"] * price) if given[0] and given[1] else None
+    return found
 
 
 def crossing(node: ast.Call) -> ast.expr:
@@ -162,7 +197,7 @@ class Watched:
                 score = self.score(k)["score"]
                 return None if score != score else score
             case ast.Name(name):
-                return self.bars[k][name]
+                return self.bars[k].get(name)
             case ast.Call(ast.Name(name)) if name in CROSSES:
                 return self.value(crossing(node), k)
             case ast.Call():
@@ -275,14 +310,19 @@ class Screens:
     def __init__(self, world: World) -> None:
         self._world = world
         self._held: dict[int, dict[str, Watched]] = {}
+        self._market: dict[int, dict[str, float | None]] = {}
         self.judged = True
         """Whether every screen so far could be computed here."""
 
     def step(self, r: int, made: Iterable[Made]) -> Iterator[Made]:
-        """Take the bars that one fact gave."""
-        bars = [one for one in made if one.kind in ("activity_bar", "bar", "resampled_bar")]
-        for bar in sorted(bars, key=lambda one: (one.i, one.kind)):
-            if self.judged and self._world.screens:
+        """Take the bars that one fact gave, and what it gave of books and contracts."""
+        bars = [one for one in made if one.kind in IN_ORDER]
+        for bar in sorted(bars, key=lambda one: (one.i, IN_ORDER.index(one.kind))):
+            if bar.kind not in BARS:
+                slot = self._world.slots[bar.name[2], bar.name[3]]
+                told = market_of(bar, self._world.instruments[slot].exponents)
+                self._market[slot] = self._market.get(slot, {}) | told
+            elif self.judged and self._world.screens:
                 try:
                     yield from self._bar(r, bar)
                 except UnknownError:
@@ -308,7 +348,11 @@ class Screens:
         one, key = held[spec], bar.values["sequence" if root == "activity_bars" else "ts_open"]
         again = bool(one.bars) and key == one.newest
         exponents = self._world.instruments[slot].exponents
-        if not one.take(key, _values(bar.values, exponents), bar.values.get("flags", 0)):
+        market = self._market.get(slot, {})
+        if again:  # as it was when the bar closed
+            market = {name: one.bars[-1].get(name) for name in (*BOOK, *CONTRACT)}
+        values = _values(bar.values, exponents) | market
+        if not one.take(key, values, bar.values.get("flags", 0)):
             return
         row: Row = {
             name: bar.values[name]
