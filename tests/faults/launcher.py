@@ -11,6 +11,8 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from tidemill.deploy.children import environment, exchange, roles
+from tidemill.deploy.commands.composites import establish
+from tidemill.deploy.commands.demo import COMPOSITE
 from tidemill.deploy.commands.deployment import deploy_code
 from tidemill.deploy.commands.fees import charge, configured
 from tidemill.deploy.commands.output import Exit, run, say
@@ -44,6 +46,7 @@ async def launch(data_dir: Path, rate: int, proxies: Mapping[str, int]) -> Exit:
             await charge(opened.log, configured(feeds))
             for of, one in DEMO.items():
                 await define(opened.log, of, [one])
+            await establish(opened.log, *COMPOSITE)
         queries_port, live_port = free_port(), free_port()
         env = environment(through(servers.urls, proxies), data_dir, feeds, live_port)
         names = [venue.name for venue in venues]

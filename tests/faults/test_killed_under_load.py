@@ -39,10 +39,7 @@ ROWS_MIN = {"brief": 200_000, "rounds": 200_000, "points": 1_000_000, "full": 1_
 START_S = 280.0
 """The first start compiles kernels where none are cached."""
 
-SELDOM = (
-    *("composite_bars", "feed_states", "liquidations", "opportunities", "resampled_bars"),
-    "venue_bars",
-)
+SELDOM = ("feed_states", "liquidations", "opportunities", "resampled_bars", "venue_bars")
 """Tables of what may not happen while a campaign runs, or is not asked for."""
 
 ALWAYS = ("zombie", "network-deaf", "network-silent", "poison")
