@@ -1,6 +1,6 @@
 """The past is what a replay that stops there makes: all tables, and all answers of the gateway."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from random import Random
 from typing import Any, NamedTuple
@@ -22,7 +22,9 @@ from tidemill.streams.moments import root_at
 from tidemill.streams.subjects import LOG_SUBJECTS
 from tidemill.tests.flow.logs import append, out_in_memory
 from tidemill.tests.flow.sources import SETS, Facts, Source
+from tidemill.tests.flow.test_derived_markets import Markets
 from tidemill.tests.gateway.asking import Client, client_of
+from tidemill.tests.projections import facts
 from tidemill.tests.projections.stores import Stores, stores_on
 from tidemill.tests.servers import (
     RunningClickHouse,
@@ -33,12 +35,12 @@ from tidemill.tests.servers import (
 
 pytestmark = pytest.mark.integration
 SEED, POSITIONS = 11, 4
-NOT_TOLD = {
-    *("book_levels", "book_metrics", "book_snapshots", "top_levels"),
-    *("derivatives", "derivative_metrics", "liquidations", "venue_bars", "opportunities"),
-    *("signals", "screens"),
-}
-"""Tables of what this capture does not tell."""
+OF_MARKETS = (
+    *("book_levels", "book_metrics", "book_snapshots", "top_levels", "derivatives"),
+    *("derivative_metrics", "opportunities", "signals", "screens", "composite_bars"),
+    *("liquidations", "venue_bars"),
+)
+"""Tables of what the capture does not tell, and random markets do."""
 QUESTIONS = (
     "candles/BTCUSDT?timeframe=1m",
     "candles/ETHUSDT?timeframe=1m&venue=BINANCE_US",
@@ -50,6 +52,20 @@ QUESTIONS = (
     "comparison/ETHUSDT",
     "instruments",
     "symbols",
+)
+MARKET_QUESTIONS = (
+    "BTCUSDT-SPOT/orderbook?venue=A",
+    "orderbook/BTCUSDT-SPOT?venue=A",
+    "orderbook/status",
+    "BTCUSDT-SWAP/funding-rate?venue=D",
+    "BTCUSDT-SWAP/funding-rate/all",
+    "BTCUSDT-SWAP/open-interest/history?venue=D",
+    "liquidations/BTCUSDT-SWAP?venue=D",
+    "venue-candles/BTCUSDT?timeframe=1m&venue=BINANCE",
+    "arbitrage",
+    "candles/BTCUSDT?timeframe=1m&venue=COMPOSITE",
+    "/api/screener/results?screen=turns",
+    "/api/analytics/indicators/BTCUSDT-SPOT?venue=A&timeframe=1s",
 )
 
 
@@ -69,19 +85,19 @@ async def servers(tmp_path: Any) -> AsyncIterator[tuple[RunningClickHouse, Runni
 
 
 @asynccontextmanager
-async def tables_of(servers: Any, facts: Facts) -> AsyncIterator[tuple[Stores, Log]]:
+async def tables_of(servers: Any, told: Facts) -> AsyncIterator[tuple[Stores, Log]]:
     """Databases with all that comes of a log of these facts."""
     log, out = MemoryLog("LOG", LOG_SUBJECTS), out_in_memory()
-    await append(log, facts)
+    await append(log, told)
     await step(log, out)
     async with stores_on(*servers) as stores:
         await fill(stores.pool, stores.clickhouse, log, out)
         yield stores, log
 
 
-async def answers(client: Client, **asked: str) -> dict[str, Any]:
+async def answers(client: Client, questions: Sequence[str], **asked: str) -> dict[str, Any]:
     found = {}
-    for question in QUESTIONS:
+    for question in questions:
         path, _, query = question.partition("?")
         parameters = dict(pair.split("=") for pair in query.split("&") if pair)
         answer = (await client.get(path, **parameters, **asked)).json()
@@ -90,7 +106,7 @@ async def answers(client: Client, **asked: str) -> dict[str, Any]:
     return found
 
 
-async def past(stores: Stores, client: Client, r: int) -> Seen:
+async def past(stores: Stores, client: Client, r: int, questions: Sequence[str]) -> Seen:
     """What a table that has gone on says of `r`; of what is latest, a view of the append table."""
     tables, latest = {}, {}
     for name, table in TABLES.items():
@@ -107,7 +123,7 @@ async def past(stores: Stores, client: Client, r: int) -> Seen:
             digester.take(rows.ordered())
         made = digester.digest(r)
         latest[name] = made.rows, made.sha256
-    return Seen(tables, latest, await answers(client, as_of=str(r)))
+    return Seen(tables, latest, await answers(client, questions, as_of=str(r)))
 
 
 def _as_stored(column: Column) -> str:
@@ -116,39 +132,53 @@ def _as_stored(column: Column) -> str:
     return f"CAST(`{column.name}`, '{type_}') AS `{column.name}`"
 
 
-async def present(stores: Stores, client: Client, r: int) -> Seen:
+async def present(stores: Stores, client: Client, r: int, questions: Sequence[str]) -> Seen:
     """What tables say now that have come to `r`."""
     found = {n: await digest(t, stores.clickhouse, stores.pool, r) for n, t in TABLES.items()}
     tables = {n: d for n, d in found.items() if TABLES[n].kind != "latest"}
     latest = {n: (d.rows, d.sha256) for n, d in found.items() if TABLES[n].kind == "latest"}
-    return Seen(tables, latest, await answers(client))
+    return Seen(tables, latest, await answers(client, questions))
+
+
+async def travel(servers: Any, told: Facts, random: Random, questions: Sequence[str]) -> list[Seen]:
+    """Hold the past at random positions against replays that stop there; return it."""
+    end = len(told)
+    positions = sorted(random.sample(range(end // 20, end), POSITIONS))
+    seen: dict[int, Seen] = {}
+    async with tables_of(servers, told) as (stores, log), client_of(stores) as client:
+        for r in positions:
+            seen[r] = await past(stores, client, r, questions)
+        await check_times(log, client, told, random)
+    for r in positions:
+        async with tables_of(servers, told[:r]) as (stores, _), client_of(stores) as client:
+            now = await present(stores, client, r, questions)
+        assert now.tables == seen[r].tables
+        assert now.latest == seen[r].latest
+        for question in questions:
+            assert now.answers[question] == seen[r].answers[question], (r, question)
+    return [seen[r] for r in positions]
 
 
 async def test_the_past_of_every_table_and_answer_is_a_replay_stopped_there(
     exchanged: Source, servers: Any
 ) -> None:
-    told = [*SETS, *exchanged.facts]
-    end = len(told)
-    random = Random(SEED)
-    positions = sorted(random.sample(range(end // 20, end), POSITIONS))
-    seen: dict[int, Seen] = {}
-    async with tables_of(servers, told) as (stores, log), client_of(stores) as client:
-        for r in positions:
-            seen[r] = await past(stores, client, r)
-        await check_times(log, client, told, random)
-    for r in positions:
-        facts = told[:r]
-        async with tables_of(servers, facts) as (stores, _), client_of(stores) as client:
-            now = await present(stores, client, r)
-        assert now.tables == seen[r].tables
-        assert now.latest == seen[r].latest
-        for question in QUESTIONS:
-            assert now.answers[question] == seen[r].answers[question], (r, question)
-    last = seen[positions[-1]]
-    assert {name for name, one in last.tables.items() if not one.rows} <= NOT_TOLD
-    assert all(rows for rows, _ in last.latest.values())
-    assert len({str(one.answers["trades/BTCUSDT?limit=50"]) for one in seen.values()}) == POSITIONS
-    assert {question for question in QUESTIONS if last.answers[question][1]} == set()
+    found = await travel(servers, [*SETS, *exchanged.facts], Random(SEED), QUESTIONS)
+    assert {name for name, one in found[-1].tables.items() if not one.rows} <= set(OF_MARKETS)
+    assert all(rows for rows, _ in found[-1].latest.values())
+    assert len({str(one.answers["trades/BTCUSDT?limit=50"]) for one in found}) == POSITIONS
+    assert {question for question in QUESTIONS if found[-1].answers[question][1]} == set()
+
+
+async def test_the_past_of_books_contracts_screens_and_composites_is_one_too(servers: Any) -> None:
+    markets, told = Markets(SEED), [facts.instrument(0)]
+    liquidations = markets.subject("liquidation", markets.instruments[3])
+    for number, fact in enumerate(markets.make(16)):
+        told.append(fact)
+        if number % 40 == 0:
+            told += [(liquidations, facts.liquidation(number)[1]), facts.venue_bar(number)]
+    found = await travel(servers, told, Random(SEED), MARKET_QUESTIONS)
+    assert {name for name in OF_MARKETS if not found[-1].tables[name].rows} == set()
+    assert {question for question in MARKET_QUESTIONS if found[-1].answers[question][1]} == set()
 
 
 async def check_times(log: Log, client: Client, facts: Facts, random: Random) -> None:
