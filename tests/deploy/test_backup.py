@@ -22,8 +22,10 @@ from tidemill.projections.versions import active, begin
 from tidemill.projections.versions_made import make
 from tidemill.projections.versions_saved import Saved, put_back
 from tidemill.schemas.errors import Regressed
+from tidemill.streams.archive.archive import Archive
 from tidemill.streams.archive.archiver import Archiver
 from tidemill.streams.archive.store import Store
+from tidemill.streams.log import Log
 from tidemill.tests.flow import simulated
 from tidemill.tests.projections import facts
 from tidemill.tests.projections.rebuilding import facts_of_market
@@ -156,6 +158,45 @@ async def test_a_backup_that_is_not_what_was_written_is_refused(tmp_path: Path) 
     (directory / "log" / "x.parquet").unlink()
     with pytest.raises(Regressed, match="is gone"):
         command.checked(directory)
+
+
+def flipped(path: Path) -> None:
+    """A disk that keeps something else than was written."""
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+async def test_what_was_copied_is_read_again_before_it_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, directory, restored = (tmp_path / name for name in ("run", "backup", "restored"))
+    copy_log, copy_file = command.copy_log, command.copy_file
+
+    async def bad_disk(log: Log, store: Store, copies: Store) -> Archive:
+        made = await copy_log(log, store, copies)
+        flipped(directory / "log" / made.names[0])
+        return made
+
+    def bad_file(copies: Store, store: Store, name: str) -> None:
+        copy_file(copies, store, name)
+        flipped(Path(store.path(name)))
+
+    async with servers_on(data) as urls:
+        await prepare(urls)
+        await grow(data, urls, [facts.time(k) for k in range(200)], seal=False)
+        monkeypatch.setattr(command, "copy_log", bad_disk)
+        with pytest.raises(Regressed, match="ARCHIVE DAMAGED"):
+            await command.backup(directory, data, True)
+        with pytest.raises(Regressed, match="no backup that was finished"):
+            command.checked(directory)
+        monkeypatch.setattr(command, "copy_log", copy_log)
+        shutil.rmtree(directory)
+        assert await command.backup(directory, data, True) is Exit.HELD
+    monkeypatch.setattr(command, "copy_file", bad_file)
+    with pytest.raises(Regressed, match="ARCHIVE DAMAGED"):
+        await command.restore(directory, restored, True)
+    assert not (restored / "nats").exists()
 
 
 async def test_a_table_that_this_code_does_not_declare_is_refused_before_anything(
