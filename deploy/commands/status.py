@@ -60,7 +60,7 @@ def show(found: dict[str, Any]) -> None:
         ),
     ):
         table = Table(title=title, title_justify="left", show_edge=False)
-        table.add_column("")
+        table.add_column("", no_wrap=True)
         for column in columns:
             table.add_column(column.replace("_", " "), justify="right")
         for name, row in found[title].items():
