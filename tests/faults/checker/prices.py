@@ -210,10 +210,10 @@ class Prices:
     def _prices(self, r: int, i: int, ts: int) -> list[Made]:
         made = []
         for pair, slots in self._world.pairs.items():
-            if ts // SECOND <= self._seconds.get(pair, 0):
+            venues = [self._venue(slot) for slot in slots if self._is_spot(slot)]
+            if not venues or ts // SECOND <= self._seconds.get(pair, 0):
                 continue
             self._seconds[pair] = ts // SECOND
-            venues = [self._venue(slot) for slot in slots if self._is_spot(slot)]
             values = price_of(venues, ts)
             if values is not None:
                 partition = self._world.instruments[slots[0]].partition
