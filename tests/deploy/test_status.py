@@ -87,7 +87,7 @@ async def test_it_tells_of_everything_that_a_run_has(
         log = await JetStreamLog.open(connection, "LOG")
         readers = [await log.read(end - 20, [">"]) for _ in range(2)]
         found = await told(data, capsys)
-        assert 20 < found["tables"]["trades__v1"]["roots_per_s"] < 101
+        assert 0 < found["tables"]["trades__v1"]["roots_per_s"] < 101
         (reader,) = found["streams"]["LOG"]["readers"].items()
         assert reader[0] == "somebody" and reader[1]["count"] == 2
         going.cancel()

@@ -202,7 +202,7 @@ async def test_what_stands_still_while_others_go_on_is_told(stores: Stores) -> N
             await asyncio.sleep(0.02)
 
     going = asyncio.create_task(others())
-    (told,) = await standing_still(stores.pool, [made], followed_s=0.5, at_rest_s=0.3)
+    (told,) = await standing_still(stores.pool, [made], followed_s=2.5, at_rest_s=2.0)
     assert told.startswith("trades__v1_2 stands still, as no sink fills it: start `tidemill run")
     async with kept(stores, log, out):
         assert await standing_still(stores.pool, [made], followed_s=20.0) == []
