@@ -34,6 +34,7 @@ from tidemill.processors.kernels.activity_trade import (
     open_bars,
 )
 from tidemill.processors.kernels.bar_out import Out, out_of, unstage
+from tidemill.processors.kernels.bar_values import copy_with_ids
 from tidemill.processors.kernels.signatures import strided
 from tidemill.schemas.exact import INT128
 from tidemill.schemas.kinds.activity_bar import ACTIVITY_BAR
@@ -202,13 +203,7 @@ def _mark(row: Row, k: int, gap: Gap, stage: Stage) -> bool:
         record.aggregation, record.flags = bar.aggregation, bar.flags
         record.step_lo, record.step_hi = bar.step_lo, bar.step_hi
         record.threshold_lo, record.threshold_hi = bar.threshold_lo, bar.threshold_hi
-        record.open, record.high, record.low, record.close = bar.open, bar.high, bar.low, bar.close
-        record.volume_lo, record.volume_hi = bar.volume_lo, bar.volume_hi
-        record.quote_volume_lo, record.quote_volume_hi = bar.quote_volume_lo, bar.quote_volume_hi
-        record.taker_buy_volume_lo = bar.taker_buy_volume_lo
-        record.taker_buy_volume_hi = bar.taker_buy_volume_hi
-        record.trade_count = bar.trade_count
-        record.first_trade_id, record.last_trade_id = bar.first_trade_id, bar.last_trade_id
+        copy_with_ids(record, bar)
     return lost
 
 

@@ -39,6 +39,7 @@ from tidemill.processors.kernels.activity_thresholds import (
     reached,
     rounded,
 )
+from tidemill.processors.kernels.bar_values import copy_with_ids
 from tidemill.schemas.enums import BarAggregation
 from tidemill.schemas.exact import (
     Hi,
@@ -157,13 +158,7 @@ def _keep(row: Row, k: int, stage: Stage) -> None:
     kept.aggregation, kept.flags = record.aggregation, record.flags
     kept.step_lo, kept.step_hi = record.step_lo, record.step_hi
     kept.threshold_lo, kept.threshold_hi = record.threshold_lo, record.threshold_hi
-    kept.open, kept.high, kept.low, kept.close = record.open, record.high, record.low, record.close
-    kept.volume_lo, kept.volume_hi = record.volume_lo, record.volume_hi
-    kept.quote_volume_lo, kept.quote_volume_hi = record.quote_volume_lo, record.quote_volume_hi
-    kept.taker_buy_volume_lo = record.taker_buy_volume_lo
-    kept.taker_buy_volume_hi = record.taker_buy_volume_hi
-    kept.trade_count = record.trade_count
-    kept.first_trade_id, kept.last_trade_id = record.first_trade_id, record.last_trade_id
+    copy_with_ids(kept, record)
 
 
 @njit(cache=True)

@@ -10,6 +10,7 @@ import numpy as np
 from numba import njit
 
 from tidemill.processors.kernels.bar_state import FIRST, GAP, GRACE_NS, KEPT, LENGTHS_NS
+from tidemill.processors.kernels.bar_values import copy_with_ids
 
 INTERVALS = len(KEPT)
 # Arrays, because a tuple with a varying index is a chain of branches in numba.
@@ -35,19 +36,7 @@ def emit(stage: Stage, k: int, bar: Bar) -> None:
     record.ts_open = bar.ts_open
     record.interval_s = LENGTHS[k] // 1_000_000_000
     record.revision = bar.revision
-    record.open = bar.open
-    record.high = bar.high
-    record.low = bar.low
-    record.close = bar.close
-    record.volume_lo = bar.volume_lo
-    record.volume_hi = bar.volume_hi
-    record.quote_volume_lo = bar.quote_volume_lo
-    record.quote_volume_hi = bar.quote_volume_hi
-    record.taker_buy_volume_lo = bar.taker_buy_volume_lo
-    record.taker_buy_volume_hi = bar.taker_buy_volume_hi
-    record.trade_count = bar.trade_count
-    record.first_trade_id = bar.first_trade_id
-    record.last_trade_id = bar.last_trade_id
+    copy_with_ids(record, bar)
     record.flags = bar.flags
     stage.specs[stage.count] = k
     stage.count += 1

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from tidemill.processors.kernels import bar_values
 from tidemill.processors.kernels.bar_state import GAP, LATE, STALE
 from tidemill.processors.kernels.composite_state import FIRST, KEPT, LENGTHS_NS
 from tidemill.schemas.exact import add, rescale
@@ -35,38 +36,15 @@ def spec_of(interval_s: int) -> int:
 @njit(cache=True)
 def copy(to: Bar, one: Bar) -> None:
     """Copy all that a bar says of its trades."""
-    to.open = one.open
-    to.high = one.high
-    to.low = one.low
-    to.close = one.close
-    to.volume_lo = one.volume_lo
-    to.volume_hi = one.volume_hi
-    to.quote_volume_lo = one.quote_volume_lo
-    to.quote_volume_hi = one.quote_volume_hi
-    to.taker_buy_volume_lo = one.taker_buy_volume_lo
-    to.taker_buy_volume_hi = one.taker_buy_volume_hi
-    to.trade_count = one.trade_count
+    bar_values.copy(to, one)
     to.flags = one.flags
 
 
 @njit(cache=True)
 def same(one: Bar, other: Bar) -> bool:
     """Return whether two bars of a composite say the same."""
-    return bool(
-        one.open == other.open
-        and one.high == other.high
-        and one.low == other.low
-        and one.close == other.close
-        and one.volume_lo == other.volume_lo
-        and one.volume_hi == other.volume_hi
-        and one.quote_volume_lo == other.quote_volume_lo
-        and one.quote_volume_hi == other.quote_volume_hi
-        and one.taker_buy_volume_lo == other.taker_buy_volume_lo
-        and one.taker_buy_volume_hi == other.taker_buy_volume_hi
-        and one.trade_count == other.trade_count
-        and one.flags == other.flags
-        and one.inside == other.inside
-    )
+    equal = one.flags == other.flags and one.inside == other.inside
+    return bool(equal and bar_values.same(one, other))
 
 
 @njit(cache=True)
@@ -83,22 +61,11 @@ def find(row: Row, t: int, ts_open: int) -> Any:
 def keep(row: Row, t: int, ts_open: int, most: int) -> Any:
     """Return the place of the bar that begins at `ts_open`, made where there was none; of `most`
     the oldest one goes. -1 for one that is older than all of them."""
-    track, first = row.tracks[t], _FIRST[t]
-    place = first + track.kept
-    while place > first and row.bars[place - 1].ts_open >= ts_open:
-        place -= 1
-    if place < first + track.kept and row.bars[place].ts_open == ts_open:
+    track = row.tracks[t]
+    place, new = bar_values.make_room(row.bars, _FIRST[t], track.kept, most, ts_open)
+    if not new:
         return place
-    if track.kept == most:
-        if place == first:
-            return -1
-        place -= 1
-        for older in range(first, place):
-            row.bars[older] = row.bars[older + 1]
-    else:
-        for newer in range(first + track.kept, place, -1):
-            row.bars[newer] = row.bars[newer - 1]
-        track.kept += 1
+    track.kept = min(track.kept + 1, most)
     bar = row.bars[place]
     bar.ts_open = ts_open
     bar.revision = 0

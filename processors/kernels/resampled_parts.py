@@ -6,6 +6,7 @@ import numpy as np
 from numba import njit
 
 from tidemill.processors.kernels.bar_state import GAP, PARTIAL
+from tidemill.processors.kernels.bar_values import copy_with_ids, make_room, same
 from tidemill.processors.kernels.resampled_state import (
     BARS,
     DAY_NS,
@@ -93,47 +94,16 @@ def emit(stage: Stage, t: int, bar: Bar) -> None:
     record.ts_close = bar.ts_close
     record.interval_s = _LENGTH[t] // SECOND_NS
     record.revision = bar.revision
-    _copy(record, bar)
+    copy_with_ids(record, bar)
     record.flags = bar.flags
     stage.specs[stage.count] = t
     stage.count += 1
 
 
 @njit(cache=True)
-def _copy(to: Any, one: Any) -> None:
-    """Copy all that a bar says of its trades."""
-    to.open = one.open
-    to.high = one.high
-    to.low = one.low
-    to.close = one.close
-    to.volume_lo = one.volume_lo
-    to.volume_hi = one.volume_hi
-    to.quote_volume_lo = one.quote_volume_lo
-    to.quote_volume_hi = one.quote_volume_hi
-    to.taker_buy_volume_lo = one.taker_buy_volume_lo
-    to.taker_buy_volume_hi = one.taker_buy_volume_hi
-    to.trade_count = one.trade_count
-    to.first_trade_id = one.first_trade_id
-    to.last_trade_id = one.last_trade_id
-
-
-@njit(cache=True)
 def _same(one: Any, other: Any) -> bool:
-    return bool(
-        one.open == other.open
-        and one.high == other.high
-        and one.low == other.low
-        and one.close == other.close
-        and one.volume_lo == other.volume_lo
-        and one.volume_hi == other.volume_hi
-        and one.quote_volume_lo == other.quote_volume_lo
-        and one.quote_volume_hi == other.quote_volume_hi
-        and one.taker_buy_volume_lo == other.taker_buy_volume_lo
-        and one.taker_buy_volume_hi == other.taker_buy_volume_hi
-        and one.trade_count == other.trade_count
-        and one.first_trade_id == other.first_trade_id
-        and one.last_trade_id == other.last_trade_id
-    )
+    ids = one.first_trade_id == other.first_trade_id and one.last_trade_id == other.last_trade_id
+    return bool(ids and same(one, other))
 
 
 # --- what is kept: by time, the oldest first ----------------------------------------------------
@@ -144,25 +114,15 @@ def _keep(row: Row, k: int, part: Part) -> bool:
     """Put a part among those kept, in the place of its earlier revision; the oldest one goes where
     they are full. Return False for one that is older than all of them then."""
     source = row.sources[k]
-    first, kept = _FIRST_PART[k], source.kept
-    place = first + kept
-    while place > first and row.parts[place - 1].ts_open >= part.ts_open:
-        place -= 1
-    if place == first + kept or row.parts[place].ts_open != part.ts_open:
-        if kept == _PARTS[k]:
-            if place == first:
-                return False
-            place -= 1
-            for older in range(first, place):
-                row.parts[older] = row.parts[older + 1]
-        else:
-            for newer in range(first + kept, place, -1):
-                row.parts[newer] = row.parts[newer - 1]
-            source.kept += 1
+    place, new = make_room(row.parts, _FIRST_PART[k], source.kept, _PARTS[k], part.ts_open)
+    if place < 0:
+        return False
+    if new:
+        source.kept = min(source.kept + 1, _PARTS[k])
     there = row.parts[place]
     there.ts_open = part.ts_open
     there.revision = part.revision
-    _copy(there, part)
+    copy_with_ids(there, part)
     there.flags = part.flags
     return True
 
@@ -172,22 +132,10 @@ def _find(row: Row, t: int, ts_open: int) -> Any:
     """Return the place of the bar that begins at `ts_open`, opened where there was none; -1 for one
     that is older than all that are kept."""
     track = row.tracks[t]
-    first, kept = _FIRST_BAR[t], track.kept
-    place = first + kept
-    while place > first and row.bars[place - 1].ts_open >= ts_open:
-        place -= 1
-    if place < first + kept and row.bars[place].ts_open == ts_open:
+    place, new = make_room(row.bars, _FIRST_BAR[t], track.kept, _BARS[t], ts_open)
+    if not new:
         return place
-    if kept == _BARS[t]:
-        if place == first:
-            return -1
-        place -= 1
-        for older in range(first, place):
-            row.bars[older] = row.bars[older + 1]
-    else:
-        for newer in range(first + kept, place, -1):
-            row.bars[newer] = row.bars[newer - 1]
-        track.kept += 1
+    track.kept = min(track.kept + 1, _BARS[t])
     bar = row.bars[place]
     bar.ts_open = ts_open
     bar.ts_close = end_of(t, ts_open)
@@ -248,7 +196,7 @@ def _build(row: Row, k: int, bar: Bar, built: Bar) -> bool:
         if part.ts_open < bar.ts_open or part.ts_open >= bar.ts_close:
             continue
         if not found:
-            _copy(built, part)
+            copy_with_ids(built, part)
             built.flags |= part.flags
             found = True
         elif not _add(built, part):
@@ -276,10 +224,10 @@ def take(row: Row, k: int, part: Part, stage: Stage) -> tuple[int, int]:
             reason = OVERFLOW
             refusing |= 1 << t
             bar.marks |= GAP
-            _copy(stage.built, bar)
+            copy_with_ids(stage.built, bar)
             stage.built.flags = bar.flags | GAP
         changed = bar.flags != stage.built.flags or not _same(bar, stage.built)
-        _copy(bar, stage.built)
+        copy_with_ids(bar, stage.built)
         bar.flags = stage.built.flags
         if bar.closed or bar.ts_close <= source.closed_to:
             bar.closed = 1
