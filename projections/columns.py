@@ -105,3 +105,11 @@ def uint(name: str, bits: Literal[8, 16, 32, 64]) -> Column:
     """A count, an id or flags, from the field of the same name."""
     types: dict[int, ColumnType] = {8: "uint8", 16: "uint16", 32: "uint32", 64: "uint64"}
     return Column(name, types[bits])
+
+
+BAR_VALUES = (
+    *(decimal(name) for name in ("open", "high", "low", "close")),
+    *(decimal(name) for name in ("volume", "quote_volume", "taker_buy_volume")),
+    uint("trade_count", 64),
+)
+"""What a bar says of its trades, in every table of bars that are ours."""

@@ -16,7 +16,6 @@ from itertools import chain
 from pathlib import Path
 
 import orjson
-import uvloop
 
 from tidemill.deploy.exchange.exchange import Exchange, Opening
 from tidemill.deploy.exchange.flow import LIQUIDATION_SHARE
@@ -138,7 +137,7 @@ async def serve(options: argparse.Namespace) -> None:
 def main() -> int:
     options = arguments().parse_args()
     try:
-        uvloop.run(serve(options))
+        asyncio.run(serve(options))
     except (OSError, Unreadable, ValueError) as error:
         print(error, file=sys.stderr)
         return 2

@@ -7,7 +7,6 @@ contracts with `listed`.
 """
 
 from dataclasses import dataclass, replace
-from functools import cached_property
 from zlib import crc32
 
 from tidemill.deploy.exchange.numbers import DECIMALS as DECIMALS
@@ -60,12 +59,12 @@ class Symbol:
         """Whether it has an index, a funding rate and liquidations."""
         return self.product != "SPOT"
 
-    @cached_property
+    @property
     def tick(self) -> int:
         """The tick size as a mantissa with eight decimals: prices are printed in it."""
         return int(10 ** (DECIMALS - self.price_places))
 
-    @cached_property
+    @property
     def lot(self) -> int:
         """The lot size as a mantissa with eight decimals."""
         return int(10 ** (DECIMALS - self.qty_places))

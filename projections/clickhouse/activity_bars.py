@@ -2,7 +2,16 @@
 
 from pathlib import Path
 
-from tidemill.projections.columns import POSITION, SYMBOL, VENUE, Column, decimal, time, uint
+from tidemill.projections.columns import (
+    BAR_VALUES,
+    POSITION,
+    SYMBOL,
+    VENUE,
+    Column,
+    decimal,
+    time,
+    uint,
+)
 from tidemill.projections.table import Table
 from tidemill.schemas.enums import BarAggregation
 from tidemill.schemas.kinds.activity_bar import STEP_EXPONENT
@@ -25,14 +34,7 @@ ACTIVITY_BARS = Table(
         uint("revision", 32),
         decimal("step", exponent=STEP_EXPONENT),
         decimal("threshold", exponent=STEP_EXPONENT),
-        decimal("open"),
-        decimal("high"),
-        decimal("low"),
-        decimal("close"),
-        decimal("volume"),
-        decimal("quote_volume"),
-        decimal("taker_buy_volume"),
-        uint("trade_count", 64),
+        *BAR_VALUES,
         uint("first_trade_id", 64),
         uint("last_trade_id", 64),
         uint("flags", 16),

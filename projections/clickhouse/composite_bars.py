@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tidemill.projections.columns import POSITION, SYMBOL, VENUE, decimal, text, time, uint
+from tidemill.projections.columns import BAR_VALUES, POSITION, SYMBOL, VENUE, text, time, uint
 from tidemill.projections.table import Table
 
 COMPOSITE_BARS = Table(
@@ -19,14 +19,7 @@ COMPOSITE_BARS = Table(
         uint("interval_s", 32),
         time("ts_open"),
         uint("revision", 32),
-        decimal("open"),
-        decimal("high"),
-        decimal("low"),
-        decimal("close"),
-        decimal("volume"),
-        decimal("quote_volume"),
-        decimal("taker_buy_volume"),
-        uint("trade_count", 64),
+        *BAR_VALUES,
         text("venues"),
         text("missing"),
         text("late"),

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tidemill.projections.columns import POSITION, SYMBOL, VENUE, decimal, time, uint
+from tidemill.projections.columns import BAR_VALUES, POSITION, SYMBOL, VENUE, time, uint
 from tidemill.projections.table import Table
 
 RESAMPLED_BARS = Table(
@@ -20,14 +20,7 @@ RESAMPLED_BARS = Table(
         time("ts_open"),
         time("ts_close"),
         uint("revision", 32),
-        decimal("open"),
-        decimal("high"),
-        decimal("low"),
-        decimal("close"),
-        decimal("volume"),
-        decimal("quote_volume"),
-        decimal("taker_buy_volume"),
-        uint("trade_count", 64),
+        *BAR_VALUES,
         uint("first_trade_id", 64),
         uint("last_trade_id", 64),
         uint("flags", 16),
