@@ -80,23 +80,20 @@ async def active(pool: Pool, versions: Sequence[Table]) -> dict[str, Table]:
     return {name: found[name] for name in order if name in found}
 
 
-async def serving(pool: Pool, versions: Sequence[Table]) -> list[Table]:
-    """Return the physical tables that sinks fill: those that answer, and those that may again."""
-    return [v.table for v in await present(pool, versions) if v.state == "serving"]
-
-
-async def undeclared(pool: Pool, versions: Sequence[Table]) -> list[str]:
-    """Return the physical tables that serve, of the names of `versions`, but of none of them."""
-    names = sorted({table.name for table in versions})
+async def serving(pool: Pool, versions: Sequence[Table]) -> tuple[list[Table], list[str]]:
+    """Return the physical tables that sinks fill, those that answer and those that may again; and
+    the names of those that are of a name of `versions`, but of no version in it."""
     with unavailable():
-        rows = await pool.fetch(
-            "SELECT t, name, version FROM physical WHERE state = 'serving' AND name = ANY($1)"
-            " ORDER BY t",
-            names,
-        )
-    return [
-        row["t"] for row in rows if instance_of(versions, row["name"], row["version"], 1) is None
-    ]
+        rows = await pool.fetch(statement("versions"))
+    names, tables, undeclared = {table.name for table in versions}, [], []
+    for row in rows:
+        if row["state"] == "serving" and row["name"] in names:
+            table = instance_of(versions, row["name"], row["version"], row["instance"])
+            if table is not None:
+                tables.append(table)
+            else:
+                undeclared.append(row["t"])
+    return tables, undeclared
 
 
 async def begin(pool: Pool, table: Table) -> Table:

@@ -17,9 +17,10 @@ from tidemill.projections.postgres.readings import Pool
 from tidemill.projections.sinks import sink_of
 from tidemill.projections.sources import source
 from tidemill.projections.table import Table
-from tidemill.projections.versions import serving, undeclared
+from tidemill.projections.versions import serving
 from tidemill.schemas.errors import Unavailable
 from tidemill.streams.log import Log
+from tidemill.streams.runtime.code_hash import add_files
 
 logger = logging.getLogger(__name__)
 
@@ -36,9 +37,7 @@ class Outdated(Exception):
 def code_on_disk() -> str:
     """Return a SHA-256 (hex) of what declares tables, as it is on disk now."""
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.rglob("*")):
-        if path.suffix in (".py", ".sql"):
-            digest.update(f"{path}\0".encode() + path.read_bytes())
+    add_files(digest, Path(__file__).parent, (".py", ".sql"))
     return digest.hexdigest()
 
 
@@ -60,7 +59,7 @@ class Kept:
         self._clickhouse, self._pool = clickhouse, pool
         self._limits, self._look_s = limits, look_s
         self._code, self._started_with = code, code()
-        self._unknown: list[str] = []
+        self._undeclared: list[str] = []
         self._running: dict[str, asyncio.Task[None]] = {}
 
     async def run(self) -> None:
@@ -96,8 +95,9 @@ class Kept:
 
     async def _look(self, log_uuid: str) -> None:
         """Start the sinks that are missing, and end those whose table serves no more."""
-        await self._look_for_unknown()
-        wanted = {table.physical: table for table in await serving(self._pool, self._versions)}
+        tables, undeclared = await serving(self._pool, self._versions)
+        self._heed(undeclared)
+        wanted = {table.physical: table for table in tables}
         for name in [name for name in self._running if name not in wanted]:
             task = self._running.pop(name)
             task.cancel()
@@ -112,12 +112,12 @@ class Kept:
                 sink = sink_of(table, rows, self._log, self._clickhouse, self._pool, self._limits)
                 self._running[name] = asyncio.create_task(sink.run(), name=name)
 
-    async def _look_for_unknown(self) -> None:
-        unknown = await undeclared(self._pool, self._versions)
-        if unknown == self._unknown:
+    def _heed(self, undeclared: list[str]) -> None:
+        """Raise Outdated where the code on disk may know versions that this process does not."""
+        if undeclared == self._undeclared:
             return
-        self._unknown = unknown
-        if unknown and self._code() != self._started_with:
-            raise Outdated(f"{', '.join(unknown)} serves since the code was changed: starting anew")
-        if unknown:
-            logger.warning("%s serves, which this code does not declare", ", ".join(unknown))
+        self._undeclared, names = undeclared, ", ".join(undeclared)
+        if undeclared and self._code() != self._started_with:
+            raise Outdated(f"{names} serves since the code was changed: starting anew")
+        if undeclared:
+            logger.warning("%s serves, which this code does not declare", names)

@@ -2,6 +2,7 @@
 
 import hashlib
 import sys
+from collections.abc import Collection
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -21,7 +22,13 @@ def code_hash() -> str:
     for name in LIBRARIES:
         digest.update(f"{name}=={version(name)};".encode())
     for folder in PURE:
-        for path in sorted((root / folder).rglob("*.py")):
-            digest.update(f"{path.relative_to(root)}\0".encode())
-            digest.update(path.read_bytes())
+        add_files(digest, root / folder, (".py",))
     return digest.hexdigest()[:16]
+
+
+def add_files(digest: "hashlib._Hash", folder: Path, suffixes: Collection[str]) -> None:
+    """Add the names and bytes of a folder's files with these suffixes, in order of name."""
+    for path in sorted(folder.rglob("*")):
+        if path.suffix in suffixes:
+            digest.update(f"{path.relative_to(folder.parent)}\0".encode())
+            digest.update(path.read_bytes())
