@@ -82,8 +82,18 @@ class Archive:
             )
         if chain not in ("", file.range.before):
             file.close()
-            raise Regressed(f"ARCHIVE DAMAGED: {self.file_of(r)} does not follow the one before it")
+            path = self.store.path(self.file_of(r))
+            raise Regressed(f"ARCHIVE DAMAGED: {path} does not follow the one before it")
         return file
+
+    def linked(self, r: int = 1) -> None:
+        """Read what files say that they hold, from the one with sequence `r` on. Raises Regressed
+        unless each follows the one before it."""
+        chain = ""
+        while r <= self.end:
+            file = self.open_file(r, chain)
+            file.close()
+            r, chain = file.range.r1 + 1, file.range.chain
 
     def get(self, r: int) -> Message:
         """Return one message, 1 <= r <= `end`."""

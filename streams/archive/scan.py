@@ -61,9 +61,9 @@ def scan(
     if not (archive or nats):
         raise ValueError("say where: archive=..., nats=..., or both")
     filters = subjects(found, instruments)
-    if archive:
-        Store.at(str(archive), create=False).names()  # one that is not there is a slip
     if nats:
+        if archive:
+            Store.at(str(archive), create=False).names()  # one that is not there is a slip
         read = _from_nats(found, filters, r0, r1, str(archive), nats, stream)
         with ThreadPoolExecutor(1) as pool:  # a notebook has a loop of its own in this thread
             batches = pool.submit(asyncio.run, read).result()
