@@ -6,6 +6,7 @@ import orjson
 
 from tidemill.gateway.live.protocol import Topic
 from tidemill.schemas.frame import Frame
+from tidemill.schemas.kinds.composite_bar import venues_of
 from tidemill.schemas.rows import Row, readable
 from tidemill.streams.subjects import Subject
 
@@ -27,8 +28,6 @@ _CHANNELS = {
 }
 DERIVED = frozenset({"bars", "indicators", "signals"})
 """Channels whose records carry the position of their cause."""
-VENUES = ("venues", "missing", "late")
-"""Which venues a composite's bar says are in it, not known, and came after it had closed."""
 _EXACT = {"price", "quantity", "notional"}
 _MS = 1_000_000
 
@@ -145,5 +144,5 @@ def _bar(row: Row) -> Row:
         "trades": row["trade_count"],
         "flags": row["flags"],
         **{name: row[name] for name in ("sequence", "ts_close") if name in row},
-        **{name: row[name].split(",") if row[name] else [] for name in VENUES if name in row},
+        **venues_of(row),
     }

@@ -22,9 +22,9 @@ from tidemill.schemas.bar_type import (
 from tidemill.schemas.enums import BarFlag
 from tidemill.schemas.events.composites import VENUE as COMPOSITE
 from tidemill.schemas.identifiers import InstrumentId
+from tidemill.schemas.kinds.composite_bar import venues_of
 
 ROUTES = APIRouter()
-VENUES = ("venues", "missing", "late")
 LIMIT, LIMIT_MAX = 100, 1_000
 VENUE = "BINANCE"
 
@@ -199,8 +199,7 @@ def _item(row: Row, symbol: str, asked: CandlesAsked) -> dict[str, Any]:
 
 
 def _composite_item(row: Row, symbol: str, asked: CandlesAsked) -> dict[str, Any]:
-    listed = {name: row[name].split(",") if row[name] else [] for name in VENUES}
-    return {**_timed(row, symbol, asked), **listed}
+    return {**_timed(row, symbol, asked), **venues_of(row)}
 
 
 FORMS = {

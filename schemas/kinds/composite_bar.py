@@ -1,5 +1,8 @@
 """Bars over an interval of time of one pair over several venues, made of the venues' bars."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from tidemill.schemas.frame import Field, Kind
 from tidemill.schemas.kinds.position import AT
 
@@ -29,3 +32,10 @@ COMPOSITE_BAR = Kind(
         Field("flags", "uint16", "what else is known of it", enum="BarFlag"),
     ),
 )
+VENUES = ("venues", "missing", "late")
+"""Its fields that name venues."""
+
+
+def venues_of(row: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return the venues that a row names, by field; none for a bar that is of no composite."""
+    return {name: row[name].split(",") if row[name] else [] for name in VENUES if name in row}
