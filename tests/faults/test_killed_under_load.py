@@ -40,7 +40,7 @@ START_S = 280.0
 """The first start compiles kernels where none are cached."""
 
 SELDOM = ("feed_states", "liquidations", "opportunities", "resampled_bars", "venue_bars")
-"""Tables of what may not happen while a campaign runs, or is not asked for."""
+"""Tables of what may not happen while a campaign runs."""
 
 ALWAYS = ("zombie", "network-deaf", "network-silent", "poison")
 """Kinds of the campaign that the form `rounds` plays once each, by a fixed seed."""
