@@ -29,6 +29,7 @@ from tidemill.streams.feeds.capture import CaptureFile
 LIMITS = {
     "weight_max": int,
     "connections_max": int,
+    "connections_window_s": float,
     "ping_interval_s": float,
     "pong_timeout_s": float,
     "connection_age_max_s": float,

@@ -9,7 +9,6 @@ The documents leave open how often a client may ignore a 429 before its IP is ba
 from collections import deque
 from dataclasses import dataclass, field
 
-CONNECTIONS_WINDOW_S = 300
 BAN_S = 120
 
 
@@ -20,7 +19,8 @@ class Limits:
     weight_max: int = 6_000  # a window and IP
     window_s: int = 60
     refusals_max: int = 20  # requests answered 429 in a window before a ban
-    connections_max: int = 300  # attempts in five minutes and IP
+    connections_max: int = 300  # attempts in a window of their own and IP
+    connections_window_s: float = 300.0
     incoming_max: int = 5  # WebSocket messages and control frames a second
     ping_interval_s: float | None = 20.0  # None: the server does not ping
     pong_timeout_s: float = 60.0
@@ -76,7 +76,7 @@ class Meter:
     def may_connect(self, ip: str, now_s: float) -> bool:
         """Count an attempt to open a WebSocket."""
         attempts = self._clients.setdefault(ip, _Client()).connections
-        while attempts and attempts[0] <= now_s - CONNECTIONS_WINDOW_S:
+        while attempts and attempts[0] <= now_s - self._limits.connections_window_s:
             attempts.popleft()
         attempts.append(now_s)
         return len(attempts) <= self._limits.connections_max

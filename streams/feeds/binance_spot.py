@@ -82,6 +82,7 @@ class BinanceSpot(Binance):
         trades_a_request=1000,
         requests_per_s=60.0,
         burst_s=30.0,
+        connections=(300, 300.0),
     )
     weight_a_minute = 6000
     weights: ClassVar[Mapping[str, float]] = {

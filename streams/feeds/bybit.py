@@ -101,6 +101,7 @@ class Bybit:
             message_bytes_max=4 << 20,
             trades_a_request=TRADES_A_REQUEST[product],
             requests_per_s=60.0,
+            connections=(500, 300.0),
         )
         self._category = product.lower()
         self._reader = Reader(product)

@@ -16,6 +16,7 @@ import asyncio
 import importlib
 import json
 import signal
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from decimal import Decimal, InvalidOperation
@@ -32,12 +33,19 @@ from websockets.http11 import Request, Response
 from tidemill.streams.feeds.ccxt_venue import KINDS, symbol_of
 
 TRADES_ASKED = 500
+BARS_ASKED = 60
+"""Minutes, at most, that are asked for at once after the exchange did not answer."""
+BARS_LATE_MS = 3_000
+"""How long after its end a minute is asked for."""
 LOAD_S_MIN, LOAD_S_MAX = 0.5, 30.0
 """Pauses before the markets are asked for again."""
 LOST = 1013
 """Close code "try again later": the exchange's own connection was lost."""
 TICK_SIZE, DECIMAL_PLACES = 4, 2
 """ccxt's modes of precision."""
+
+BARS_AGAIN_S = 5.0
+MINUTE_MS = 60_000
 
 log = structlog.get_logger()
 
@@ -55,6 +63,9 @@ class Exchange(Protocol):
     async def fetch_trades(
         self, symbol: str, since: int | None = None, limit: int | None = None
     ) -> Sequence[Mapping[str, Any]]: ...
+    async def fetch_ohlcv(
+        self, symbol: str, timeframe: str, since: int | None = None, limit: int | None = None
+    ) -> Sequence[Sequence[Any]]: ...
     async def watch_trades(self, symbol: str) -> Sequence[Mapping[str, Any]]: ...
     async def watch_order_book(
         self, symbol: str, limit: int | None = None
@@ -78,11 +89,16 @@ def exchange_of(name: str, options: Mapping[str, Any] | None = None) -> Exchange
     return found
 
 
-class Bridge:
-    """One exchange and its clients."""
+def wall_ms() -> int:
+    """UTC in ms."""
+    return time.time_ns() // 1_000_000
 
-    def __init__(self, exchange: Exchange) -> None:
-        self._exchange = exchange
+
+class Bridge:
+    """One exchange and its clients; `now_ms` (UTC) says which minutes have ended."""
+
+    def __init__(self, exchange: Exchange, now_ms: Callable[[], int] = wall_ms) -> None:
+        self._exchange, self._now_ms = exchange, now_ms
         self._raws: dict[str, str] = {}  # by our names
         self._clients: dict[ServerConnection, set[str]] = {}
         self._watching: dict[str, list[asyncio.Task[None]]] = {}  # by unified symbol
@@ -161,7 +177,10 @@ class Bridge:
 
     def _watch(self, raw: str) -> None:
         if raw not in self._watching:
-            watches = (self._trades(raw), self._quotes_of(raw))
+            watches = [self._trades(raw), self._quotes_of(raw)]
+            spot = self._exchange.markets[raw].get("type") == "spot"
+            if spot and self._exchange.has.get("fetchOHLCV") is True:
+                watches.append(self._bars(raw))
             self._watching[raw] = [asyncio.create_task(self._until_lost(w)) for w in watches]
 
     async def _unwatch(self, raw: str) -> None:
@@ -207,6 +226,31 @@ class Bridge:
                 self._quotes += 1
                 quote = {"id": self._quotes, "timestamp": book.get("timestamp"), **best}
                 self._tell(raw, "quote", quote)
+
+    async def _bars(self, raw: str) -> None:
+        """Ask for the bars of minutes that have ended, and tell them; what fails is asked again.
+
+        Not by ccxt's sockets: they do not tell whether a bar will change any more.
+        """
+        following = self._now_ms() // MINUTE_MS * MINUTE_MS
+        while True:
+            due = following + MINUTE_MS + BARS_LATE_MS
+            while (now := self._now_ms()) < due:
+                await asyncio.sleep(min(1.0, (due - now) / 1000))
+            ended = (now - BARS_LATE_MS) // MINUTE_MS * MINUTE_MS
+            following = max(following, ended - BARS_ASKED * MINUTE_MS)
+            limit = (ended - following) // MINUTE_MS + 1
+            try:
+                rows = await self._exchange.fetch_ohlcv(raw, "1m", following, limit)
+                bars = [[int(row[0]), *map(plain, row[1:6])] for row in rows if None not in row]
+            except Exception as error:  # ccxt's, or its libraries': a later minute asks again
+                log.warning("no bars", exchange=self._exchange.id, error=repr(error)[:300])
+                await asyncio.sleep(BARS_AGAIN_S)
+                continue
+            told = sorted(bar for bar in bars if following <= bar[0] < ended)
+            following = ended
+            if told:
+                self._tell(raw, "bars", told)
 
     # requests
 

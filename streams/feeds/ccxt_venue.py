@@ -1,4 +1,4 @@
-"""Any exchange that ccxt knows, through the bridge process of `ccxt_bridge.py`: trades and quotes.
+"""Any exchange that ccxt knows, by the bridge process of `ccxt_bridge.py`: trades, quotes, bars.
 
 The bridge speaks one protocol for all of them; this is its venue file. Nothing here imports ccxt.
 `raw` names are ccxt's unified symbols (BTC/USDT, BTC/USDT:USDT); ours have dashes for their marks.
@@ -8,12 +8,17 @@ The bridge speaks one protocol for all of them; this is its venue file. Nothing 
   The bridge ends the connection whenever ccxt reports that the exchange's own was lost.
 - Quotes are CONFLATED: the best levels of ccxt's order book. Books themselves are not published:
   whether what ccxt merged is the exchange's book cannot be proven here.
+- Bars are those of spot that the exchange answers a little after a minute has ended, so that the
+  trades of that minute are held against them. Volumes of contracts are in units that ccxt does not
+  tell: their bars are not asked for.
 - Prices and quantities are the decimal texts that the exchange sent, where ccxt keeps them.
 
     {"stream":"trades","symbol":"BTC/USDT","data":[{"id":"17","timestamp":1597026383085,
      "price":"42219.9","amount":"0.12","side":"buy"}]}
     {"stream":"quote","symbol":"BTC/USDT","data":{"id":4,"timestamp":1597026383085,
      "bid":["42219.8","1"],"ask":["42219.9","2"]}}
+    {"stream":"bars","symbol":"BTC/USDT","data":[[1597026360000,"42219.9","42220","42219","42219.5",
+     "3.2"]]}
     {"markets":[{"symbol":"BTC/USDT","base":"BTC","quote":"USDT","settle":null,"type":"spot",
      "inverse":false,"active":true,"tick":"0.1","lot":"0.00001","contract":"1","expiry":null}]}
 """
@@ -55,6 +60,7 @@ TAKERS = {
     None: int(AggressorSide.NO_AGGRESSOR),
 }
 FILLED = int(RecordFlag.FILLED)
+MINUTE_S = 60
 PLACES = 8
 """Decimals of prices and quantities, where an exchange does not say that it has more."""
 PLACES_MAX = 18
@@ -80,6 +86,7 @@ class CcxtVenue:
             (
                 Channel("trades", "trade", Proof.SESSION),
                 Channel("quote", "quote", Proof.CONFLATED),
+                Channel("bars", "venue_bar", Proof.CONFLATED),
             ),
         ),
     )
@@ -163,6 +170,8 @@ class CcxtVenue:
             _trades(columns, at, instrument, message["data"], 0)
         elif stream == "quote":
             _quote(columns, at, _instrument(columns, message["symbol"]), message["data"])
+        elif stream == "bars":
+            _bars(columns, at, _instrument(columns, message["symbol"]), message["data"])
         elif "id" in message and "error" in message:
             columns.rest.refused.append(str(message["error"]))
         elif "id" in message:
@@ -276,6 +285,18 @@ def _quote(columns: Columns, at: int, instrument: Instrument, data: Any) -> None
             data["timestamp"],
         )
     )  # fmt: skip
+
+
+def _bars(columns: Columns, at: int, instrument: Instrument, data: Any) -> None:
+    """Closed 1-minute bars, [opened at ms, open, high, low, close, volume]; their time is their
+    end."""
+    columns.venue_bars += [
+        (
+            instrument.index, at, opened + MINUTE_S * 1000, opened, MINUTE_S, *prices, volume, None,
+            None,
+        )
+        for opened, *prices, volume in data
+    ]  # fmt: skip
 
 
 def _places(text: str) -> int:

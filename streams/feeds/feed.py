@@ -89,7 +89,8 @@ class Limits(NamedTuple):
 
     `streams_max` subscriptions a connection; `requests_per_s` is in weights where the venue weighs
     its requests (`Venue.weight`), `burst_s` of it may be asked at once after a quiet time.
-    `commands_an_hour` are those that subscribe or unsubscribe, of one connection.
+    `commands_an_hour` are those that subscribe or unsubscribe, of one connection. `connections` are
+    how many an address may open in how many seconds.
     """
 
     streams_max: int
@@ -100,6 +101,7 @@ class Limits(NamedTuple):
     requests_per_s: float
     burst_s: float = 5.0
     commands_an_hour: int | None = None
+    connections: tuple[int, float] | None = None
 
 
 class Instrument:

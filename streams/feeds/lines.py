@@ -10,13 +10,15 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from itertools import count
 
+from tidemill.streams.feeds.allowance import Allowance
 from tidemill.streams.feeds.feed import Socket, Venue
 from tidemill.streams.feeds.inbox import Inbox
 from tidemill.streams.feeds.websocket import Acknowledgements, Line, Plan
 
 
 class Lines:
-    """The lines of one feed. `connections` is how many carry every symbol at once."""
+    """The lines of one feed. `connections` is how many carry every symbol at once, `openings` what
+    the address may still open."""
 
     def __init__(
         self,
@@ -24,12 +26,13 @@ class Lines:
         endpoint: str,
         connections: int,
         inbox: Inbox,
+        openings: Allowance,
         on_failed: Callable[[str], None],
     ) -> None:
         self.acknowledgements = Acknowledgements()
         self.symbols: set[str] = set()
         self._venue, self._endpoint, self._connections = venue, endpoint, connections
-        self._inbox, self._on_failed = inbox, on_failed
+        self._inbox, self._openings, self._on_failed = inbox, openings, on_failed
         self._numbers = count(1)
         self._shards: list[list[Line]] = []  # redundant lines of one plan
         self._tasks: dict[Line, asyncio.Task[None]] = {}
@@ -91,7 +94,8 @@ class Lines:
                 self._tasks[line] = group.create_task(line.run())
 
     def _line(self, plan: Plan) -> Line:
-        return Line(plan, self._inbox, self.acknowledgements, self._numbers, self._on_failed)
+        numbers, told = self._numbers, self._on_failed
+        return Line(plan, self._inbox, self.acknowledgements, numbers, self._openings, told)
 
     def _join(self, new: list[str], group: asyncio.TaskGroup) -> None:
         """Add symbols to the last line of each socket, and to new ones when that is full."""

@@ -14,6 +14,7 @@ from typing import Protocol
 
 import structlog
 
+from tidemill.streams.feeds.allowance import Allowance, connections_of
 from tidemill.streams.feeds.asking import Asking
 from tidemill.streams.feeds.capture import Recorder
 from tidemill.streams.feeds.connections import LOOP, State, Turn, socket_message
@@ -66,8 +67,9 @@ class Known:
 class LiveFeed:
     """One venue and product, `symbols` of it, running until cancelled.
 
-    Every symbol is carried by `connections` connections at once. `rest` is asked where it is given,
-    else one of its own. `recorder` keeps every raw message, `dead` those that could not be read.
+    Every symbol is carried by `connections` connections at once. `rest` and `openings` are what
+    feeds of one address share; else it has its own. `recorder` keeps every raw message, `dead`
+    those that could not be read.
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class LiveFeed:
         dead: Recorder | None = None,
         connections: int = 1,
         rest: Rest | None = None,
+        openings: Allowance | None = None,
         now: Callable[[], int] | None = None,
     ) -> None:
         known = known or Known(Instruments(wanted=frozenset(symbols)))
@@ -96,7 +99,10 @@ class LiveFeed:
         self.asking = Asking(
             venue, self._rest, self.inbox, self.intake, self.symbols, self.failures
         )
-        self.lines = Lines(venue, endpoints.websocket, connections, self.inbox, self._failed)
+        openings = openings or connections_of(venue.limits.connections)
+        self.lines = Lines(
+            venue, endpoints.websocket, connections, self.inbox, openings, self._failed
+        )
         self.snapshots = Snapshots(
             self.intake.wanting, self._subscribed_at, self._snapshot, self._snapshots_by_rest
         )

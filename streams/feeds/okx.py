@@ -130,6 +130,7 @@ class Okx:
         requests_per_s=5.0,
         burst_s=2.0,
         commands_an_hour=480,
+        connections=(3, 1.0),
     )
 
     def __init__(self, product: str) -> None:

@@ -10,6 +10,7 @@ from tidemill.schemas import events, kinds
 from tidemill.schemas.events.instrument import InstrumentDefined
 from tidemill.schemas.identifiers import ALL
 from tidemill.streams import subjects
+from tidemill.streams.feeds.allowance import Allowance, connections_of
 from tidemill.streams.feeds.capture import Recorder
 from tidemill.streams.feeds.disk import Disk
 from tidemill.streams.feeds.feed import Endpoints, Instruments, Venue
@@ -67,21 +68,26 @@ class Feed:
         """
         await self.writer.open()
         async with AsyncExitStack() as stack:
-            rests: dict[str, Rest] = {}
+            rests, openings = dict[str, Rest](), dict[str, Allowance]()
             for each in self._subscriptions:
                 if each.endpoints.rest not in rests:
                     rest = await stack.enter_async_context(rest_of(each.venue, each.endpoints))
                     rests[each.endpoints.rest] = rest
-            self.feeds = [await self._feed(s, rests[s.endpoints.rest]) for s in self._subscriptions]
+                limit = each.venue.limits.connections
+                openings.setdefault(each.endpoints.websocket, connections_of(limit))
+            self.feeds = [
+                await self._feed(s, rests[s.endpoints.rest], openings[s.endpoints.websocket])
+                for s in self._subscriptions
+            ]
             await self._run()
 
-    async def _feed(self, subscription: Subscription, rest: Rest) -> LiveFeed:
+    async def _feed(self, subscription: Subscription, rest: Rest, openings: Allowance) -> LiveFeed:
         venue, symbols, endpoints, connections = subscription
         known = await known_of(self._log, venue, symbols)
         name = f"dead_{venue.venue}_{venue.product}"
         dead = Recorder(self._dead, name) if self._dead is not None else None
         return LiveFeed(
-            venue, symbols, endpoints, self, known, dead=dead, connections=connections, rest=rest
+            venue, symbols, endpoints, self, known, None, dead, connections, rest, openings
         )
 
     async def _run(self) -> None:

@@ -27,6 +27,8 @@ STEADY_S = 60.0
 """A connection that lived so long starts the backoff anew."""
 OVERLAP_S = 2.0
 """How long an old and a new connection run beside each other."""
+OPENING_S = 0.05
+"""How often is asked whether the address may open another one."""
 OPEN_TIMEOUT_S = 10.0
 SUBSCRIBE_TIMEOUT_S = 10.0
 CLOSE_TIMEOUT_S = 1.0
@@ -143,8 +145,8 @@ class Connection:
 class Line:
     """One set of subscriptions kept up for ever. `is_up` while a subscribed connection is there.
 
-    `numbers` count the connections of a feed; `on_failed(reason)` is called for one that never came
-    up.
+    `numbers` count the connections of a feed, `openings` is what its address may still open;
+    `on_failed(reason)` is called for one that never came up.
     """
 
     def __init__(
@@ -153,11 +155,12 @@ class Line:
         inbox: Inbox,
         acknowledgements: Acknowledgements,
         numbers: Iterator[int],
+        openings: Allowance,
         on_failed: Callable[[str], None],
     ) -> None:
         self.plan = plan
         self._inbox, self._acknowledgements = inbox, acknowledgements
-        self._numbers, self._on_failed = numbers, on_failed
+        self._numbers, self._openings, self._on_failed = numbers, openings, on_failed
         self._tasks: set[asyncio.Task[Any]] = set()
         self._rotate = asyncio.Event()
         self._rotated_at = float("-inf")
@@ -301,6 +304,8 @@ class Line:
         """Return a connection that is open and subscribed, however long it takes."""
         loop = asyncio.get_running_loop()
         while True:
+            while not self._openings.take(1, loop.time()):
+                await asyncio.sleep(OPENING_S)
             up: asyncio.Future[None] = loop.create_future()
             allowance = Allowance(self.plan.venue.limits.commands_an_hour)
             number, symbols = next(self._numbers), self.plan.symbols

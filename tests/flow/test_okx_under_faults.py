@@ -9,10 +9,13 @@ from tidemill.deploy.exchange import okx
 from tidemill.deploy.exchange.exchange import Exchange
 from tidemill.schemas.events.feed import BookGapDetected, ChecksumMismatch
 from tidemill.streams.feeds import snapshots, websocket
+from tidemill.streams.feeds.feed import Endpoints
 from tidemill.streams.feeds.live import LiveFeed
 from tidemill.streams.feeds.okx import Okx
+from tidemill.streams.feeds.role import Feed, Subscription
 from tidemill.streams.memory import MemoryLog
 from tidemill.streams.subjects import LOG_SUBJECTS
+from tidemill.tests.deploy.simulated_exchange import venue as simulated
 from tidemill.tests.flow.faulty_venue import Case, Told, contents, feeding, serving, single_trades
 from tidemill.tests.flow.test_feeds_under_faults import (
     books_are_right_or_declared_invalid,
@@ -86,6 +89,30 @@ async def test_books_that_are_often_wrong_are_not_asked_for_more_often_than_okx_
             await until_nothing_is_waited_for(feed)
             assert not it.failures["refused"] and it.connected
             assert {b["state"] for b in it.intake.books.state().values()} == {"VALID"}
+
+
+async def test_all_feeds_of_an_address_open_no_more_connections_than_okx_allows():
+    """Ten at once and ten again after a cut: the exchange answers 429 to the fourth in a second."""
+    log = MemoryLog("LOG", LOG_SUBJECTS)
+    async with simulated("OKX", ("SPOT", "SWAP"), rate=20.0) as it:
+        endpoints = Endpoints(f"ws://{it.address}", f"http://{it.address}")
+        feed = Feed(log, [Subscription(c.feed, c.symbols, endpoints, 2) for c in CASES])
+        running = asyncio.create_task(feed.run())
+        for times in (1, 2):
+            async with asyncio.timeout(30):
+                while len(feed.feeds) < 2 or not all(
+                    each.intake.events["FeedConnected"] == times
+                    and all(line.is_up for line in each.lines.all)
+                    for each in feed.feeds
+                ):
+                    assert not running.done()
+                    await asyncio.sleep(0.02)
+            assert sum(len(each.lines.all) for each in feed.feeds) == 10
+            if times == 1:
+                await it.fault(kind="cut")
+        assert [each.failures["connect"] for each in feed.feeds] == [0, 0]
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
 
 
 async def replaced(feed: LiveFeed, times: int) -> None:

@@ -1,8 +1,8 @@
-"""Commands that a connection may send in an hour."""
+"""Commands that a connection may send in an hour, connections that an address may open."""
 
 import random
 
-from tidemill.streams.feeds.allowance import SPAN_S, Allowance
+from tidemill.streams.feeds.allowance import SPAN_S, Allowance, connections_of
 
 HOUR_S = 3_600.0
 
@@ -38,3 +38,11 @@ def test_no_hour_ever_has_more_than_the_limit_and_none_is_refused_without_need()
         if before + count <= 48:
             sent += [now] * count
     assert max(sum(at <= one < at + HOUR_S for one in sent) for at in sent) == 48
+
+
+def test_connections_are_counted_for_a_little_longer_than_the_venue_does():
+    openings = connections_of((3, 1.0))
+    assert [openings.take(1, at) for at in (0.0, 0.5, 0.9, 1.1, 1.3, 1.4)] == [
+        True, True, True, False, True, False,
+    ]  # fmt: skip
+    assert all(connections_of(None).take(1, 0.0) for _ in range(1_000))

@@ -12,8 +12,9 @@ import pytest
 
 from tidemill.schemas import events, kinds
 from tidemill.schemas.enums import AggressorSide, RecordFlag
+from tidemill.streams.feeds import ccxt_bridge
 from tidemill.streams.feeds.capture import rest_message
-from tidemill.streams.feeds.ccxt_bridge import Bridge, exchange_of, plain, step
+from tidemill.streams.feeds.ccxt_bridge import MINUTE_MS, Bridge, exchange_of, plain, step
 from tidemill.streams.feeds.ccxt_venue import CcxtVenue, identity, symbol_of
 from tidemill.streams.feeds.feed import Endpoints, Instruments, Said
 from tidemill.streams.feeds.registry import venue_of
@@ -148,7 +149,7 @@ class Exchange:
     """An exchange like ccxt's, whose messages a test puts."""
 
     id = "fake"
-    has = {"watchTrades": True}  # noqa: RUF012
+    has = {"watchTrades": True, "fetchOHLCV": True}  # noqa: RUF012
     precisionMode = 4
 
     def __init__(self) -> None:
@@ -160,6 +161,8 @@ class Exchange:
         }  # fmt: skip
         self.trades: asyncio.Queue[Any] = asyncio.Queue()
         self.books: asyncio.Queue[Any] = asyncio.Queue()
+        self.bars: asyncio.Queue[Any] = asyncio.Queue()
+        self.asked: list[Any] = []
         self.done: list[dict[str, Any]] = []
         self.watches = 0
 
@@ -177,6 +180,13 @@ class Exchange:
 
     async def fetch_trades(self, symbol: str, since: Any = None, limit: Any = None) -> Any:
         return self.done[-3:]
+
+    async def fetch_ohlcv(self, symbol: str, timeframe: str, since: int, limit: int) -> Any:
+        self.asked.append((symbol, timeframe, since, limit))
+        got = await self.bars.get()
+        if isinstance(got, Exception):
+            raise got
+        return got
 
     async def watch_trades(self, symbol: str) -> Any:
         self.watches += 1
@@ -266,6 +276,57 @@ async def test_what_is_lost_with_the_exchange_is_found_again_or_suspected():
 
 
 @pytest.mark.integration
+async def test_bars_that_have_ended_are_told_once_and_held_against_the_trades(monkeypatch):
+    """What the exchange does not answer is asked for again, with the minutes after it."""
+    monkeypatch.setattr(ccxt_bridge, "BARS_AGAIN_S", 0.01)
+    begin = NOW // MINUTE_MS * MINUTE_MS
+    clock = [begin + 10_000]
+    exchange, log = Exchange(), MemoryLog("LOG", LOG_SUBJECTS)
+    bridge = Bridge(exchange, lambda: clock[0])
+    await bridge.load()
+
+    def bar(minute: int, volume: str = "1.5") -> list[Any]:
+        return [str(begin + minute * MINUTE_MS), "100", 101.5, "99", "100.5", volume]
+
+    async with fed(bridge, log, "FAKE") as feed:
+        await until(lambda: feed.feeds and feed.feeds[0].connected)
+        await asyncio.sleep(0.1)
+        assert not exchange.asked, "no minute has ended"
+        clock[0] = begin + MINUTE_MS + 4_000
+        await until(lambda: len(exchange.asked) == 1)
+        exchange.bars.put_nowait(ConnectionResetError("away"))
+        clock[0] = begin + 3 * MINUTE_MS + 4_000
+        exchange.bars.put_nowait([bar(-1), bar(0), bar(1, "2"), [*bar(2)[:5], None], bar(3)])
+        intake = feed.feeds[0].intake
+        await until(lambda: intake.counts["venue_bars"] == 2)
+        clock[0] = begin + 500 * MINUTE_MS
+        await until(lambda: len(exchange.asked) == 3)
+        exchange.bars.put_nowait([])
+    assert exchange.asked == [
+        ("BTC/USDT", "1m", begin, 2),
+        ("BTC/USDT", "1m", begin, 4),
+        ("BTC/USDT", "1m", begin + (499 - 60) * MINUTE_MS, 61),
+    ]
+    found = records(await contents(log), "venue_bar")
+    assert found["ts_open"].tolist() == [begin * MS, (begin + MINUTE_MS) * MS]
+    assert found["ts_event"].tolist() == [(begin + m * MINUTE_MS) * MS for m in (1, 2)]
+    assert found["high"].tolist() == [10_150_000_000] * 2
+    assert found["volume_lo"].tolist() == [150_000_000, 200_000_000]
+
+
+@pytest.mark.integration
+async def test_bars_of_contracts_are_not_asked_for():
+    """ccxt does not tell what their volume counts."""
+    exchange = Exchange()
+    exchange.markets["BTC/USDT"]["type"] = "swap"
+    bridge = Bridge(exchange, lambda: NOW)
+    await bridge.load()
+    async with fed(bridge, MemoryLog("LOG", LOG_SUBJECTS), "FAKE") as feed:
+        await until(lambda: feed.feeds and feed.feeds[0].connected)
+        assert len(bridge._watching["BTC/USDT"]) == 2
+
+
+@pytest.mark.integration
 async def test_ccxt_itself_reads_the_simulated_okx_through_the_bridge_into_the_log():
     """An independent client understands our OKX, and its trades are those of the record."""
     if importlib.util.find_spec("ccxt") is None:
@@ -274,15 +335,21 @@ async def test_ccxt_itself_reads_the_simulated_okx_through_the_bridge_into_the_l
     async with simulated("OKX", ("SPOT",), rate=400.0) as it:
         urls = {"api": {"rest": f"http://{it.address}", "ws": f"ws://{it.address}/ws/v5"}}
         options = {"fetchMarkets": {"types": ["spot"]}, "defaultType": "spot"}
-        bridge = Bridge(exchange_of("okx", {"urls": urls, "options": options}))
+        exchange = exchange_of("okx", {"urls": urls, "options": options})
+        bridge = Bridge(exchange, lambda: it.clock() // 1000)
         await bridge.load()
         async with fed(bridge, log, "OKX") as feed:
             await until(lambda: feed.feeds and feed.feeds[0].intake.counts["trades"] > 60, 40.0)
             await until(lambda: feed.feeds[0].intake.counts["quotes"] > 5)
-        found = records(await contents(log), "trade")
+            await until(lambda: feed.feeds[0].intake.counts["venue_bars"] > 0, 90.0)
+        messages = await contents(log)
+        found, bars = records(messages, "trade"), records(messages, "venue_bar")
         rows = it.exchange.market("SPOT", "BTCUSDT").history.trades(1, 100_000).tolist()
     tick, lot = (it.exchange.market("SPOT", "BTCUSDT").symbol.tick, 10 ** (8 - 5))
     traded = {(row[1] * tick, row[3] // 1000) for row in rows}
     assert {(int(r["price"]), int(r["ts_event"]) // MS) for r in found} <= traded
     assert sum(int(r["quantity"]) for r in found) % lot == 0
     assert (np.diff(found["ts_event"]) >= 0).all()
+    opened, volume = int(bars["ts_open"][0]), int(bars["volume_lo"][0])
+    mine = [row[2] for row in rows if opened <= row[3] * 1000 < opened + MINUTE_MS * MS]
+    assert volume == sum(mine) * lot
