@@ -242,12 +242,12 @@ class Bridge:
             limit = (ended - following) // MINUTE_MS + 1
             try:
                 rows = await self._exchange.fetch_ohlcv(raw, "1m", following, limit)
-                bars = [[int(row[0]), *map(plain, row[1:6])] for row in rows if None not in row]
+                bars = {int(r[0]): list(map(plain, r[1:6])) for r in rows if None not in r}
             except Exception as error:  # ccxt's, or its libraries': a later minute asks again
                 log.warning("no bars", exchange=self._exchange.id, error=repr(error)[:300])
                 await asyncio.sleep(BARS_AGAIN_S)
                 continue
-            told = sorted(bar for bar in bars if following <= bar[0] < ended)
+            told = [[at, *bars[at]] for at in sorted(bars) if following <= at < ended]
             following = ended
             if told:
                 self._tell(raw, "bars", told)
