@@ -1,6 +1,7 @@
 """Every indicator there is, by name: one family a line."""
 
 from tidemill.processors.kernels import (
+    anomalies,
     bands,
     moving_averages,
     order_flow,
@@ -21,6 +22,7 @@ INDICATORS: dict[str, Indicator] = {
         volatility.FAMILY,
         volume.FAMILY,
         order_flow.FAMILY,
+        anomalies.FAMILY,
     )
     for indicator in family
 }

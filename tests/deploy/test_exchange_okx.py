@@ -192,7 +192,7 @@ async def test_a_quiet_book_says_that_its_connection_lives():
 async def test_bars_close_with_what_was_traded():
     async with okx() as it, it.ws(BUSINESS) as socket:
         await subscribe(socket, arg("candle1m", SWAP), arg("trades-all", SWAP))
-        await read(socket, some("candle1m", 1))
+        await read(socket, lambda seen: some("candle1m", 1)(seen) and some("trades-all", 1)(seen))
         it.clock.offset_us = 60_000_000
         seen = await read(
             socket, lambda seen: any(m["data"][0][8] == "1" for m in of(seen, "candle1m"))

@@ -10,6 +10,7 @@ import pytest
 
 from tidemill.processors.kernels.indicator import Values, computed
 from tidemill.processors.kernels.indicator_catalog import INDICATORS
+from tidemill.tests.processors.kernels import oracle_anomalies
 from tidemill.tests.processors.kernels.klines import Columns, walk
 
 Series = list[float]
@@ -356,6 +357,11 @@ ORACLES: dict[str, Callable[[], Series | tuple[Series, ...]]] = {
     "vpin": vpin,
     "kyle": kyle,
     "amihud": amihud,
+    "return_z": lambda: oracle_anomalies.return_z(BARS, 60),
+    "volume_z": lambda: oracle_anomalies.volume_z(BARS, 60),
+    "range_z": lambda: oracle_anomalies.range_z(BARS, 60),
+    "pump_and_dump": lambda: oracle_anomalies.pump_and_dump(BARS, 60),
+    "half_space_trees": lambda: oracle_anomalies.half_space_trees(BARS),
 }
 GIVEN: dict[str, dict[str, float]] = {
     "vpin": {"volume": 60, "buckets": 7},
