@@ -195,8 +195,8 @@ def draw(seed: Any, tree: Any, place: Any) -> Any:
     """Return 64 bits that a seed, a tree and a place give, and no others (the mixing function of
     SplitMix64: G. Steele, D. Lea, C. Flood, Fast Splittable Pseudorandom Number Generators, 2014).
     """
-    x = seed
-    for part in (tree, place):
+    x = np.uint64(0)
+    for part in (seed, tree, place):
         x = (x ^ part) + _GAMMA
         x = (x ^ (x >> _30)) * _MIX1
         x = (x ^ (x >> _27)) * _MIX2
@@ -328,7 +328,7 @@ HALF_SPACE_TREES = Indicator(
     "half_space_trees",
     ("high", "low", "close", "volume"),
     (
-        Parameter("trees", 10, 1, 15),
+        Parameter("trees", 8, 1, 15),
         Parameter("window", 250, 10, 10_000),
         Parameter("seed", 1, 0, 1_000_000),
     ),

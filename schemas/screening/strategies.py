@@ -45,6 +45,25 @@ STRATEGIES: dict[str, Strategy] = {
         "open > prev(high, 1) or open < prev(low, 1)",
         "a bar opens beyond the whole of the bar before",
     ),
+    "price_anomaly": Strategy(
+        "return_z(60).z > 3 or return_z(60).z < -3",
+        "the change of the close is over 3 robust deviations from the median of 60",
+    ),
+    "volume_anomaly": Strategy(
+        "volume_z(60).z > 3", "volume is over 3 robust deviations above the median of 60 bars"
+    ),
+    "volatility_anomaly": Strategy(
+        "range_z(60).z > 2.5",
+        "high - low, over the close, is over 2.5 robust deviations above the median of 60 bars",
+    ),
+    "pump_and_dump": Strategy(
+        "pump_and_dump(60).score >= 50",
+        "volume, the rise, its speed and what is lost of it score 50 of 100 or more",
+    ),
+    "isolated": Strategy(
+        "half_space_trees(8,250,1).score > 0.97",
+        "hardly any of the bars before had such a change, volume and range: half-space trees",
+    ),
     "custom": Strategy(
         "adx(14).adx > 25 and close > sma(200) and rsi(14) > 50",
         "any condition; this one: a strong trend, upwards, with momentum",

@@ -1,4 +1,4 @@
-"""`bench screener`: one pass over 500 instruments with the eleven strategies, on new bars.
+"""`bench screener`: one pass over 500 instruments with the sixteen strategies, on new bars.
 
 Every instrument closes a minute; the screener takes all of those bars in one run, as the engine
 hands them to it: indicators, windows, conditions and the score, and the signals that come of them.

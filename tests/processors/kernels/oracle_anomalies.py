@@ -72,8 +72,8 @@ def pump_and_dump(bars: Columns, length: int) -> tuple[Series, ...]:
 
 
 def _bits(*parts: int) -> int:
-    x = parts[0]
-    for part in parts[1:]:
+    x = 0
+    for part in parts:
         x = ((x ^ part) + 0x9E3779B97F4A7C15) & MASK
         x = ((x ^ x >> 30) * 0xBF58476D1CE4E5B9) & MASK
         x = ((x ^ x >> 27) * 0x94D049BB133111EB) & MASK
@@ -130,7 +130,7 @@ def _points(bars: Columns, window: int) -> list[Series]:
 
 
 def half_space_trees(
-    bars: Columns, trees: int = 10, window: int = 250, seed: int = 1
+    bars: Columns, trees: int = 8, window: int = 250, seed: int = 1
 ) -> tuple[Series, Series]:
     forest = [_tree(seed, tree) for tree in range(trees)]
     scores, densities = [], []
