@@ -103,6 +103,7 @@ class Bridge:
         self._clients: dict[ServerConnection, set[str]] = {}
         self._watching: dict[str, list[asyncio.Task[None]]] = {}  # by unified symbol
         self._quotes = 0
+        self._asking_bars = asyncio.Lock()
         self._loaded = asyncio.Event()
 
     async def load(self) -> None:
@@ -237,14 +238,18 @@ class Bridge:
             due = following + MINUTE_MS + BARS_LATE_MS
             while (now := self._now_ms()) < due:
                 await asyncio.sleep(min(1.0, (due - now) / 1000))
-            ended = (now - BARS_LATE_MS) // MINUTE_MS * MINUTE_MS
-            following = max(following, ended - BARS_ASKED * MINUTE_MS)
-            limit = (ended - following) // MINUTE_MS + 1
-            try:
-                rows = await self._exchange.fetch_ohlcv(raw, "1m", following, limit)
-                bars = {int(r[0]): list(map(plain, r[1:6])) for r in rows if None not in r}
-            except Exception as error:  # ccxt's, or its libraries': a later minute asks again
-                log.warning("no bars", exchange=self._exchange.id, error=repr(error)[:300])
+            # One at a time: where ccxt paces requests, those for trades wait for one bar at most.
+            async with self._asking_bars:
+                ended = (self._now_ms() - BARS_LATE_MS) // MINUTE_MS * MINUTE_MS
+                following = max(following, ended - BARS_ASKED * MINUTE_MS)
+                limit = (ended - following) // MINUTE_MS + 1
+                try:
+                    rows = await self._exchange.fetch_ohlcv(raw, "1m", following, limit)
+                    bars = {int(r[0]): list(map(plain, r[1:6])) for r in rows if None not in r}
+                except Exception as error:  # ccxt's, or its libraries'
+                    log.warning("no bars", exchange=self._exchange.id, error=repr(error)[:300])
+                    bars = None
+            if bars is None:
                 await asyncio.sleep(BARS_AGAIN_S)
                 continue
             told = [[at, *bars[at]] for at in sorted(bars) if following <= at < ended]

@@ -314,6 +314,25 @@ async def test_bars_that_have_ended_are_told_once_and_held_against_the_trades(mo
     assert found["volume_lo"].tolist() == [150_000_000, 200_000_000]
 
 
+async def test_bars_of_many_symbols_are_asked_for_one_after_the_other():
+    """ccxt paces requests: those that fill trades do not wait for bars of all symbols."""
+    clock, exchange = [NOW // MINUTE_MS * MINUTE_MS], Exchange()
+    exchange.markets["ETH/USDT"] = exchange.markets["BTC/USDT"] | {"symbol": "ETH/USDT"}
+    bridge = Bridge(exchange, lambda: clock[0])
+    async with bridge.listening("127.0.0.1", 0):
+        await bridge.load()
+        for raw in exchange.markets:
+            bridge._watch(raw)
+        await asyncio.sleep(0)
+        clock[0] += MINUTE_MS + 4_000
+        for asked in (1, 2):
+            await until(lambda asked=asked: len(exchange.asked) == asked)
+            await asyncio.sleep(0.1)
+            assert len(exchange.asked) == asked
+            exchange.bars.put_nowait([])
+    assert {symbol for symbol, *_ in exchange.asked} == set(exchange.markets)
+
+
 @pytest.mark.integration
 async def test_bars_of_contracts_are_not_asked_for():
     """ccxt does not tell what their volume counts."""
