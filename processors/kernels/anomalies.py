@@ -26,6 +26,18 @@ _MIX1, _MIX2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 
 
 @njit(cache=True, error_model="numpy")
+def changed(value: float, before: float) -> float:
+    """Return by what part a value is above the one before it; 0 where that was 0."""
+    return value / before - 1.0 if before else 0.0
+
+
+@njit(cache=True, error_model="numpy")
+def width(high: float, low: float, close: float) -> float:
+    """Return the range of a bar as a part of its close; 0 where that is 0."""
+    return (high - low) / close if close else 0.0
+
+
+@njit(cache=True, error_model="numpy")
 def order_in(order: Values, count: int, value: float) -> None:
     """Insert `value` among the first `count` of `order`, which rise."""
     at = count
@@ -48,10 +60,7 @@ def reorder(order: Values, old: float, value: float) -> None:
     while at + 1 < len(order) and order[at + 1] < value:
         order[at] = order[at + 1]
         at += 1
-    while at > 0 and order[at - 1] > value:
-        order[at] = order[at - 1]
-        at -= 1
-    order[at] = value
+    order_in(order, at, value)
 
 
 @njit(cache=True, error_model="numpy")
@@ -114,7 +123,7 @@ def run_return_z(state: Values, parameters: Values, inputs: Values, outputs: Val
     for k in range(inputs.shape[1]):
         close, before = inputs[0, k], state[1]
         if state[0] > 0.0:
-            judge(state[2:], length, close / before - 1.0 if before else 0.0, outputs, k)
+            judge(state[2:], length, changed(close, before), outputs, k)
         else:
             outputs[0, k] = outputs[1, k] = outputs[2, k] = NAN
         state[0], state[1] = 1.0, close
@@ -132,8 +141,7 @@ def run_range_z(state: Values, parameters: Values, inputs: Values, outputs: Valu
     """Robust z-score of (high - low) / close, as `return_z` has it of changes. Usual threshold:
     2.5."""
     for k in range(inputs.shape[1]):
-        close = inputs[2, k]
-        wide = (inputs[0, k] - inputs[1, k]) / close if close else 0.0
+        wide = width(inputs[0, k], inputs[1, k], inputs[2, k])
         judge(state, int(parameters[0]), wide, outputs, k)
 
 
@@ -171,15 +179,14 @@ def run_pump_and_dump(state: Values, parameters: Values, inputs: Values, outputs
             for j in range(1, window + 1):
                 one = closes[(at + j) % (window + 1)]
                 peak = larger(peak, one)
-                leap = larger(leap, one / before - 1.0 if before else 0.0)
+                leap = larger(leap, changed(one, before))
                 before = one
             usual = total / window
             if usual > 0.0:
                 of_volume = points(100.0 * (volume / usual - 1.0), 100.0, 200.0, 300.0, 500.0)
             else:
                 of_volume = 30.0 if volume > 0.0 else 0.0
-            rise = 100.0 * (peak / first - 1.0) if first else 0.0
-            of_price = points(rise, 10.0, 20.0, 30.0, 50.0)
+            of_price = points(100.0 * changed(peak, first), 10.0, 20.0, 30.0, 50.0)
             rapid = 20.0 * smaller(10.0 * leap, 1.0)
             lost = smaller((peak - close) / (peak - first), 1.0) if of_price else 0.0
             outputs[0, k] = of_volume + of_price + rapid + 20.0 * lost
@@ -217,17 +224,15 @@ def descend(
     """Count `point` in the nodes of a tree that it comes to; return the mass that it met, times
     how many such nodes there are. `masses` (2, NODES): of the window before, of this one."""
     for q in range(FEATURES):
-        share = (
-            float(draw(np.uint64(seed), np.uint64(tree), np.uint64(NODES + q)) >> _11) * 2.0**-53
-        )
+        share = float(draw(seed, tree, NODES + q) >> _11) * 2.0**-53
         reach = 2.0 * larger(share, 1.0 - share)
         low[q], high[q] = share - reach, share + reach
     node, met = 1, -1.0
-    for depth in range(HEIGHT + 1):
-        if met < 0.0 and (masses[node] < least or depth == HEIGHT):
+    for depth in range(HEIGHT):
+        if met < 0.0 and masses[node] < least:
             met = masses[node] * (1 << depth)
         masses[NODES + node] += 1.0
-        q = int(draw(np.uint64(seed), np.uint64(tree), np.uint64(node)) % np.uint64(FEATURES))
+        q = int(draw(seed, tree, node) % np.uint64(FEATURES))
         middle = (low[q] + high[q]) / 2.0
         if point[q] < middle:
             high[q] = middle
@@ -235,7 +240,8 @@ def descend(
         else:
             low[q] = middle
             node = 2 * node + 1
-    return met
+    masses[NODES + node] += 1.0
+    return met if met >= 0.0 else masses[node] * (1 << HEIGHT)
 
 
 @njit(SIGNATURE, cache=True, error_model="numpy")
@@ -256,18 +262,16 @@ def run_half_space_trees(
     low, high = np.empty(FEATURES), np.empty(FEATURES)
     for k in range(inputs.shape[1]):
         close = inputs[2, k]
-        change = close / before - 1.0 if before else 0.0
+        change = changed(close, before)
         now[0], now[1] = abs(change), inputs[3, k]
-        now[2] = (inputs[0, k] - inputs[1, k]) / close if close else 0.0
+        now[2] = width(inputs[0, k], inputs[1, k], close)
         for q in range(FEATURES):
             if began == 0.0:
                 usual[q] = now[q]
             point[q] = beside(now[q], usual[q])
             usual[q] += (now[q] - usual[q]) * alpha
         # A fall is below the middle, a rise above it.
-        point[0] = (1.0 - point[0] if change < 0.0 else 1.0 + point[0]) / 2.0
-        if change == 0.0:
-            point[0] = 0.5
+        point[0] = (1.0 + np.sign(change) * point[0]) / 2.0
         before, began = close, 1.0
         met = 0.0
         for tree in range(trees):

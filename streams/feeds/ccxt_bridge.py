@@ -30,22 +30,21 @@ from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
-from tidemill.streams.feeds.ccxt_venue import KINDS, symbol_of
+from tidemill.streams.feeds.ccxt_venue import KINDS, MINUTE_MS, symbol_of
 
 TRADES_ASKED = 500
 BARS_ASKED = 60
 """Minutes, at most, that are asked for at once after the exchange did not answer."""
 BARS_LATE_MS = 3_000
 """How long after its end a minute is asked for."""
+BARS_AGAIN_S = 5.0
+"""Pause before the bars that were not answered are asked for again."""
 LOAD_S_MIN, LOAD_S_MAX = 0.5, 30.0
 """Pauses before the markets are asked for again."""
 LOST = 1013
 """Close code "try again later": the exchange's own connection was lost."""
 TICK_SIZE, DECIMAL_PLACES = 4, 2
 """ccxt's modes of precision."""
-
-BARS_AGAIN_S = 5.0
-MINUTE_MS = 60_000
 
 log = structlog.get_logger()
 
@@ -242,20 +241,24 @@ class Bridge:
             async with self._asking_bars:
                 ended = (self._now_ms() - BARS_LATE_MS) // MINUTE_MS * MINUTE_MS
                 following = max(following, ended - BARS_ASKED * MINUTE_MS)
-                limit = (ended - following) // MINUTE_MS + 1
-                try:
-                    rows = await self._exchange.fetch_ohlcv(raw, "1m", following, limit)
-                    bars = {int(r[0]): list(map(plain, r[1:6])) for r in rows if None not in r}
-                except Exception as error:  # ccxt's, or its libraries'
-                    log.warning("no bars", exchange=self._exchange.id, error=repr(error)[:300])
-                    bars = None
+                bars = await self._bars_between(raw, following, ended)
             if bars is None:
                 await asyncio.sleep(BARS_AGAIN_S)
                 continue
-            told = [[at, *bars[at]] for at in sorted(bars) if following <= at < ended]
             following = ended
-            if told:
-                self._tell(raw, "bars", told)
+            if bars:
+                self._tell(raw, "bars", bars)
+
+    async def _bars_between(self, raw: str, first: int, ended: int) -> list[list[Any]] | None:
+        """Return the bars that began from `first` to before `ended` (ms); None: no answer."""
+        limit = (ended - first) // MINUTE_MS + 1
+        try:
+            rows = await self._exchange.fetch_ohlcv(raw, "1m", first, limit)
+            bars = {int(row[0]): list(map(plain, row[1:6])) for row in rows if None not in row}
+        except Exception as error:  # ccxt's, or its libraries'
+            log.warning("no bars", exchange=self._exchange.id, error=repr(error)[:300])
+            return None
+        return [[at, *bars[at]] for at in sorted(bars) if first <= at < ended]
 
     # requests
 

@@ -60,7 +60,7 @@ TAKERS = {
     None: int(AggressorSide.NO_AGGRESSOR),
 }
 FILLED = int(RecordFlag.FILLED)
-MINUTE_S = 60
+MINUTE_MS = 60_000
 PLACES = 8
 """Decimals of prices and quantities, where an exchange does not say that it has more."""
 PLACES_MAX = 18
@@ -292,8 +292,8 @@ def _bars(columns: Columns, at: int, instrument: Instrument, data: Any) -> None:
     end."""
     columns.venue_bars += [
         (
-            instrument.index, at, opened + MINUTE_S * 1000, opened, MINUTE_S, *prices, volume, None,
-            None,
+            instrument.index, at, opened + MINUTE_MS, opened, MINUTE_MS // 1000, *prices, volume,
+            None, None,
         )
         for opened, *prices, volume in data
     ]  # fmt: skip

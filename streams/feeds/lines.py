@@ -94,8 +94,14 @@ class Lines:
                 self._tasks[line] = group.create_task(line.run())
 
     def _line(self, plan: Plan) -> Line:
-        numbers, told = self._numbers, self._on_failed
-        return Line(plan, self._inbox, self.acknowledgements, numbers, self._openings, told)
+        return Line(
+            plan,
+            self._inbox,
+            self.acknowledgements,
+            self._numbers,
+            self._openings,
+            self._on_failed,
+        )
 
     def _join(self, new: list[str], group: asyncio.TaskGroup) -> None:
         """Add symbols to the last line of each socket, and to new ones when that is full."""

@@ -87,7 +87,15 @@ class Feed:
         name = f"dead_{venue.venue}_{venue.product}"
         dead = Recorder(self._dead, name) if self._dead is not None else None
         return LiveFeed(
-            venue, symbols, endpoints, self, known, None, dead, connections, rest, openings
+            venue,
+            symbols,
+            endpoints,
+            self,
+            known,
+            dead=dead,
+            connections=connections,
+            rest=rest,
+            openings=openings,
         )
 
     async def _run(self) -> None:

@@ -1,7 +1,6 @@
 """What is unusual: every window against plain Python, pumps and crashes worked out by hand."""
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,6 +8,7 @@ import pytest
 
 from tidemill.processors.kernels.indicator import computed
 from tidemill.processors.kernels.indicator_catalog import INDICATORS
+from tidemill.processors.kernels.indicator_state import WORDS_MAX
 from tidemill.tests.processors.kernels import oracle_anomalies as oracle
 from tidemill.tests.processors.kernels.klines import Columns, hours, walk
 
@@ -130,12 +130,7 @@ def test_another_seed_grows_other_trees() -> None:
     assert np.abs(one - other)[60:].max() > 0.1
 
 
-@pytest.mark.parametrize("name", ["return_z", "volume_z", "range_z", "pump_and_dump"])
-def test_the_longest_look_back_fits_an_instruments_state(name: str) -> None:
+@pytest.mark.parametrize("name", [*Z, "pump_and_dump", "half_space_trees"])
+def test_the_most_that_may_be_asked_for_fits_an_instruments_state(name: str) -> None:
     indicator = INDICATORS[name]
-    check: Callable[..., Any] = indicator.checked
-    assert indicator.words(check(period=1440)) < 4_096
-    assert (
-        INDICATORS["half_space_trees"].words(INDICATORS["half_space_trees"].checked(trees=15))
-        < 4_096
-    )
+    assert indicator.words(tuple(parameter.high for parameter in indicator.parameters)) < WORDS_MAX

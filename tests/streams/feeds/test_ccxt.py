@@ -149,10 +149,10 @@ class Exchange:
     """An exchange like ccxt's, whose messages a test puts."""
 
     id = "fake"
-    has = {"watchTrades": True, "fetchOHLCV": True}  # noqa: RUF012
     precisionMode = 4
 
     def __init__(self) -> None:
+        self.has = {"watchTrades": True, "fetchOHLCV": True}
         self.markets = {
             "BTC/USDT": {
                 "symbol": "BTC/USDT", "base": "BTC", "quote": "USDT", "type": "spot",
