@@ -4,6 +4,7 @@ Each is written twice: bar by bar, and over columns with the same kernels for wh
 come to the same decisions; tests hold them to it.
 """
 
+from abc import abstractmethod
 from collections.abc import Callable
 
 import numpy as np
@@ -49,13 +50,13 @@ class Crossing(Compiled):
             context.target(name, 1.0 if side > 0 else -1.0 if self.short else 0.0)
         self._sides[name] = side
 
+    @abstractmethod
     def lines(self) -> Callable[[Bar], Lines]:
         """Return what makes (fast, slow) of each bar of one instrument."""
-        raise NotImplementedError
 
+    @abstractmethod
     def columns(self, columns: dict[str, Values]) -> tuple[Values, Values]:
         """Return (fast, slow), each (B,)."""
-        raise NotImplementedError
 
     def targets(self, columns: dict[str, Values]) -> Targets:
         """As `on_bar`, of all bars."""
@@ -121,7 +122,12 @@ class Macd(Crossing):
 
     def lines(self) -> Callable[[Bar], Lines]:
         macd = Following(MACD, **self.given)
-        return lambda bar: macd(bar)[:2]  # type: ignore[return-value]  # a MACD has three outputs
+
+        def both(bar: Bar) -> Lines:
+            line, signal, _ = macd(bar)
+            return line, signal
+
+        return both
 
     def columns(self, columns: dict[str, Values]) -> tuple[Values, Values]:
         found = over(MACD, columns, **self.given)
@@ -150,17 +156,17 @@ class Reversal(Compiled):
             if side > 0 or self.short:
                 context.target(name, -1.0 if self.short else 0.0)
 
+    @abstractmethod
     def value(self) -> Callable[[Bar], float]:
         """Return what makes a value of each bar of one instrument."""
-        raise NotImplementedError
 
+    @abstractmethod
     def column(self, columns: dict[str, Values]) -> Values:
         """Return the values (B,)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def thresholds(self) -> Lines:
         """Return (low, high)."""
-        raise NotImplementedError
 
     def targets(self, columns: dict[str, Values]) -> Targets:
         """As `on_bar`, of all bars."""

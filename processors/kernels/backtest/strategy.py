@@ -23,6 +23,7 @@ the context. A whole strategy, in a file of its own:
                 context.close(bar.instrument)
 """
 
+from abc import ABC, abstractmethod
 from decimal import Decimal
 from typing import ClassVar, Literal, NamedTuple, Protocol
 
@@ -163,10 +164,10 @@ class Strategy:
         """Decide on a fill."""
 
 
-class Compiled(Strategy):
+class Compiled(Strategy, ABC):
     """A strategy that has besides `on_bar` a form for whole columns, with the same decisions."""
 
+    @abstractmethod
     def targets(self, columns: dict[str, Values]) -> Targets:
         """Return the targets (B,) of one instrument's bars (columns (B,) by name), from its first
         bar on: millionths, HOLD where nothing changes."""
-        raise NotImplementedError
