@@ -28,15 +28,11 @@ import numpy as np
 
 from tests.bench.parts.beside import Beside
 from tests.bench.rounds import answer, say, summary
-from tidemill.deploy.kernels import keep_kernels
-
-keep_kernels()
-
-from tidemill.processors.kernels.backtest.built_in import BUILT_IN  # noqa: E402
-from tidemill.processors.kernels.backtest.market import Market, Prices  # noqa: E402
-from tidemill.processors.kernels.backtest.ran import Ran  # noqa: E402
-from tidemill.processors.kernels.backtest.rules import Rules  # noqa: E402
-from tidemill.processors.kernels.backtest.simulation import Simulation  # noqa: E402
+from tidemill.processors.kernels.backtest.built_in import BUILT_IN
+from tidemill.processors.kernels.backtest.market import Market, Prices
+from tidemill.processors.kernels.backtest.ran import Ran
+from tidemill.processors.kernels.backtest.rules import Rules
+from tidemill.processors.kernels.backtest.simulation import Simulation
 
 NAUTILUS = "nautilus-trader==1.221.0"
 BACKTESTING = "backtesting==0.6.6,TA-Lib==0.8.2"

@@ -18,26 +18,22 @@ import numpy as np
 
 from tests.bench.parts.beside import Beside
 from tests.bench.rounds import answer, say, summary
-from tidemill.deploy.kernels import keep_kernels
-
-keep_kernels()
-
-from tidemill.processors.activity_bars import ACTIVITY_BARS  # noqa: E402
-from tidemill.processors.bars import BARS  # noqa: E402
-from tidemill.processors.composite_bars import COMPOSITE_BARS  # noqa: E402
-from tidemill.processors.indicators import INDICATORS as RUNNING  # noqa: E402
-from tidemill.processors.kernels.indicator import Values, computed  # noqa: E402
-from tidemill.processors.kernels.indicator_catalog import INDICATORS  # noqa: E402
-from tidemill.processors.resampled_bars import RESAMPLED_BARS  # noqa: E402
-from tidemill.schemas import events, frame  # noqa: E402
-from tidemill.schemas.events.indicators import IndicatorSetDefined  # noqa: E402
-from tidemill.schemas.events.instrument import InstrumentDefined  # noqa: E402
-from tidemill.schemas.identifiers import PARTITIONS, partition  # noqa: E402
-from tidemill.schemas.kinds import KINDS  # noqa: E402
-from tidemill.streams import subjects  # noqa: E402
-from tidemill.streams.log import Message  # noqa: E402
-from tidemill.streams.runtime.engine import Engine  # noqa: E402
-from tidemill.streams.runtime.graph import Graph  # noqa: E402
+from tidemill.processors.activity_bars import ACTIVITY_BARS
+from tidemill.processors.bars import BARS
+from tidemill.processors.composite_bars import COMPOSITE_BARS
+from tidemill.processors.indicators import INDICATORS as RUNNING
+from tidemill.processors.kernels.indicator import Values, computed
+from tidemill.processors.kernels.indicator_catalog import INDICATORS
+from tidemill.processors.resampled_bars import RESAMPLED_BARS
+from tidemill.schemas import events, frame
+from tidemill.schemas.events.indicators import IndicatorSetDefined
+from tidemill.schemas.events.instrument import InstrumentDefined
+from tidemill.schemas.identifiers import PARTITIONS, partition
+from tidemill.schemas.kinds import KINDS
+from tidemill.streams import subjects
+from tidemill.streams.log import Message
+from tidemill.streams.runtime.engine import Engine
+from tidemill.streams.runtime.graph import Graph
 
 TALIB, TALIPP = "TA-Lib==0.8.2", "talipp==2.7.0,numpy"
 INSTRUMENTS, WARM_MINUTES, MINUTES = 500, 70, 5
@@ -83,8 +79,8 @@ def recomputed(columns: dict[str, Values], times: int) -> tuple[dict[str, float]
 
 def live() -> float:
     """Return the CPU seconds that a minute of every instrument's trades costs a graph of bars and
-    indicators, engine and frames included, more than one of bars alone. All but
-    half-space trees have values by then."""
+    indicators, engine and frames included, more than one of bars alone. All but half-space trees
+    have values by then."""
     costs = []
     of_bars = [ACTIVITY_BARS, BARS, COMPOSITE_BARS, RESAMPLED_BARS]
     for processors in (of_bars, [*of_bars, RUNNING]):

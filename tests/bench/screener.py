@@ -14,15 +14,11 @@ from typing import Any
 import numpy as np
 
 from tests.bench.rounds import answer, say
-from tidemill.deploy.kernels import keep_kernels
-
-keep_kernels()
-
-from tidemill.processors.screener import SCREENER  # noqa: E402
-from tidemill.schemas.events.screens import ScreenDefined  # noqa: E402
-from tidemill.schemas.kinds.bar import BAR  # noqa: E402
-from tidemill.schemas.run import FRAMES, INSTRUMENTS, Records, Run  # noqa: E402
-from tidemill.schemas.screening.strategies import STRATEGIES  # noqa: E402
+from tidemill.processors.screener import SCREENER
+from tidemill.schemas.events.screens import ScreenDefined
+from tidemill.schemas.kinds.bar import BAR
+from tidemill.schemas.run import FRAMES, INSTRUMENTS, Records, Run
+from tidemill.schemas.screening.strategies import STRATEGIES
 
 COUNT, WARM_MINUTES, ROUNDS = 500, 400, 50
 TARGET_MS = 100.0
