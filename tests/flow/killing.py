@@ -107,13 +107,14 @@ class Fleet:
                 if job not in (left := self._left(moment.what)):
                     job = self._random.choice(left)
         await asyncio.sleep(self._random.uniform(0, 0.03 if moment.share is not None else 0.2))
-        self._tend()
-        process = self._running.pop(job, None)
-        if process is None:  # it ended by itself a moment before
+        process = self._running.get(job)
+        if process is not None:
+            process.kill()
+            process.join()
+        if process is None or process.exitcode != -signal.SIGKILL:
+            # It ended by itself a moment before: `_tend` judges how, and starts it again.
             return await self._kill(moment)
-        process.kill()
-        process.join()
-        assert process.exitcode == -signal.SIGKILL
+        del self._running[job]
         finished = await self._position(job) >= self._total
         self._start(job)
         if finished:  # it was only about to end
