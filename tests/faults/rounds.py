@@ -18,7 +18,7 @@ from tidemill.tests.faults.kinds.registry import KINDS
 from tidemill.tests.faults.stage import CONFIRMED, HISTORY, STEADY_S, Stage
 from tidemill.tests.faults.tally import Round, Tally
 
-VERIFY_S = 1_800.0
+VERIFY_S = 3_600.0
 CATCH_UP_S = 240.0
 _TRACE = "\nTraceback (most recent call last)"
 """Of a crash: at the start of a line. One within a line is told by a library that goes on."""
