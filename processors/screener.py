@@ -14,11 +14,8 @@ undone: signals carry LATE until as many bars have closed as the screen looks ba
 each flag of a bar.
 """
 
-import numpy as np
-
-from tidemill.processors.kernels.bar_columns import specs_of
 from tidemill.processors.kernels.screen_market import hear
-from tidemill.processors.kernels.screen_state import STATE, arrange
+from tidemill.processors.kernels.screen_state import STATE
 from tidemill.processors.processor import Emit, Processor, Records, Run
 
 
@@ -32,26 +29,9 @@ def step(state: Records, run: Run) -> list[Emit]:
         return []
     # Where no screen was ever defined, none of those kernels is compiled or loaded.
     from tidemill.processors.kernels.screen_plan import screens_of
-    from tidemill.processors.kernels.screen_run import Part, by_plan, watch
+    from tidemill.processors.kernels.screen_run import told, watch
 
-    screens = screens_of(run.settings)
-    slots, specs = run.frames["slot"].astype(np.int64), specs_of(run)
-    parts: list[Part] = []
-    for wanted, mine in by_plan(screens, run.instruments, slots):
-        plan = screens.plan(wanted)
-        arrange(state, np.unique(slots[mine]), plan.row, tuple(plan.watched))
-        for spec, watched in plan.watched.items():
-            at = mine[specs[mine] == spec]
-            if len(at):
-                frames = run.frames[at]
-                parts += watch(state, watched, spec, run.records[frames["start"]], frames, at)
-    if not parts:
-        return []
-    bars, told = (np.concatenate([part[k] for part in parts]) for k in (1, 2))
-    order = np.lexsort((told, bars))
-    records = np.concatenate([part.records for part in parts])[order]
-    of = run.frames["slot"][bars[order]].astype(np.int32)
-    return [Emit("signal", of, told[order].astype(np.uint8), records, names=screens.names)]
+    return told(state, run, screens_of(run.settings), watch, "signal")
 
 
 SCREENER = Processor(

@@ -193,3 +193,13 @@ class Volatility(IntEnum):
     LOW = 1
     MEDIUM = 2
     HIGH = 3
+
+
+class Severity(IntEnum):
+    """How unusual an anomaly is."""
+
+    NONE = 0  # a revision of its bar took it back
+    LOW = 1
+    MEDIUM = 2
+    HIGH = 3
+    CRITICAL = 4

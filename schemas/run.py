@@ -35,6 +35,7 @@ INSTRUMENTS = np.dtype(
         ("price_exponent", "i1"),
         ("quantity_exponent", "i1"),
         ("symbol", "S48"),
+        ("quote", "S16"),  # the currency that prices are in
         ("kind", "u1"),  # index in INSTRUMENT_KINDS
         ("inverse", "u1"),  # 1: a quantity is so many units of quote, not of base
         ("trading", "u1"),  # 1 unless halted or delisted

@@ -3,6 +3,7 @@
 Every screen's signals carry the score, so its indicators are computed wherever there is a screen.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from hashlib import blake2b
@@ -21,7 +22,9 @@ from tidemill.processors.kernels.screen_windows import (
     run_lowest,
     run_prev,
 )
+from tidemill.schemas.events.anomalies import AnomaliesDefined
 from tidemill.schemas.events.screens import ScreenDefined
+from tidemill.schemas.events.selection import selects
 from tidemill.schemas.run import Records
 from tidemill.schemas.screening import language, tree
 
@@ -43,7 +46,8 @@ its length."""
 
 class Kept(NamedTuple):
     """A step with a state: a kernel over `inputs`, places of numbers; its `outputs` of them come
-    next. Of a screen the kernel is None: whether its condition, the one input, comes true."""
+    next. Where the kernel is None: whether the one input is news, as a condition that comes true.
+    """
 
     key: bytes
     kernel: Kernel | None
@@ -80,13 +84,14 @@ Step = Kept | Made | Scored
 
 
 class Watched(NamedTuple):
-    """What is computed of bars of one spec. Numbers are in places: those of GIVEN, then what steps
-    give, in order."""
+    """What is computed of bars of one spec. Numbers are in places: those that are given, then what
+    steps give, in order."""
 
     steps: tuple[Step, ...]
-    told: tuple[Told, ...]
+    told: tuple[Any, ...]
+    """What is told of them, as who defined it has it: of screens Told."""
     score: dict[str, int]
-    """Fields of a signal to places."""
+    """Fields of a signal to places, of screens."""
 
 
 class Plan(NamedTuple):
@@ -96,55 +101,75 @@ class Plan(NamedTuple):
     row: Records
 
 
-class Screens:
-    """The screens of LOG, read once; `names` in their order, which outputs refer to."""
+Definition = AnomaliesDefined | ScreenDefined
 
-    def __init__(self, defined: Sequence[ScreenDefined]) -> None:
-        self._read: list[tuple[ScreenDefined, tree.Node | None]] = []
-        for one in defined:
-            if one.bars in SPECS and len(self._read) < SCREENS_MAX:
-                try:
-                    self._read.append((one, _checked(one)))
-                except ValueError:  # of another version: a command would have refused it
-                    continue
-        self.names = tuple(one.name for one, _ in self._read)
+
+class Watches(ABC):
+    """Definitions of LOG that watch bars, read once; `names` in order, which outputs refer to.
+    What they compute begins with GIVEN, then `given`."""
+
+    given: tuple[str, ...] = ()
+
+    def __init__(self, defined: Sequence[Definition]) -> None:
+        self.defined = tuple(one for one in defined if one.bars in SPECS)
+        self.names = tuple(one.name for one in self.defined)
         self._plans: dict[tuple[int, ...], Plan] = {}
         self._of: dict[tuple[bytes, bytes], tuple[int, ...]] = {}
 
+    @abstractmethod
+    def add(self, builder: "Builder", k: int) -> None:
+        """Add what the k-th definition asks for to what is computed of bars of its spec."""
+
     def of(self, symbol: bytes, venue: bytes) -> tuple[int, ...]:
-        """Return the screens that watch an instrument; those of the same have the same plan."""
+        """Return which watch an instrument; instruments of the same have the same plan."""
         found = self._of.get((symbol, venue))
         if found is None:
-            name = f"{symbol.decode()}.{venue.decode()}"
-            patterns = {name, f"*.{venue.decode()}", "*"}
             found = tuple(
                 k
-                for k, (one, _) in enumerate(self._read)
-                if not patterns.isdisjoint(one.instruments)
+                for k, one in enumerate(self.defined)
+                if selects(one.instruments, symbol.decode(), venue.decode())
             )
             self._of[symbol, venue] = found
         return found
 
-    def plan(self, screens: tuple[int, ...]) -> Plan:
-        """Return what these screens compute, each in order as far as a row holds them."""
-        if screens not in self._plans:
-            self._plans[screens] = self._built(screens)
-        return self._plans[screens]
+    def plan(self, wanted: tuple[int, ...]) -> Plan:
+        """Return what these compute, each in order as far as a row holds them."""
+        if wanted not in self._plans:
+            self._plans[wanted] = self._built(wanted)
+        return self._plans[wanted]
 
-    def _built(self, screens: tuple[int, ...]) -> Plan:
-        builders: dict[int, _Builder] = {}
-        for k in screens:
-            one, condition = self._read[k]
-            spec = SPECS.index(one.bars)
+    def _built(self, wanted: tuple[int, ...]) -> Plan:
+        builders: dict[int, Builder] = {}
+        for k in wanted:
+            spec = SPECS.index(self.defined[k].bars)
             others = [b for s, b in builders.items() if s != spec]
-            builder = builders.get(spec) or _Builder(spec)
+            builder = builders.get(spec) or Builder(spec, self.given)
             trial = builder.copy()
-            trial.screen(k, one.name, condition)
+            self.add(trial, k)
             if sum(b.words for b in (*others, trial)) <= WORDS_MAX and (
                 sum(b.held for b in (*others, trial)) <= HELD_MAX
             ):
                 builders[spec] = trial
         return _planned(builders)
+
+
+class Screens(Watches):
+    """The screens of LOG."""
+
+    def __init__(self, defined: Sequence[ScreenDefined]) -> None:
+        read: list[tuple[ScreenDefined, tree.Node | None]] = []
+        for one in defined:
+            if one.bars in SPECS and len(read) < SCREENS_MAX:
+                try:
+                    read.append((one, _checked(one)))
+                except ValueError:  # of another version: a command would have refused it
+                    continue
+        super().__init__([one for one, _ in read])
+        self._conditions = [condition for _, condition in read]
+
+    def add(self, builder: "Builder", k: int) -> None:
+        """Add a screen. Raises ValueError for what cannot be computed."""
+        builder.screen(k, self.defined[k].name, self._conditions[k])
 
 
 @lru_cache(maxsize=8)
@@ -179,32 +204,33 @@ def problems(screens: Sequence[ScreenDefined]) -> list[str]:
 def _checked(screen: ScreenDefined) -> tree.Node | None:
     """Read its condition, None for the score. Raises ValueError for what cannot be computed."""
     condition = language.parse(screen.condition) if screen.condition else None
-    _Builder(0).screen(0, screen.name, condition)
+    Builder(0).screen(0, screen.name, condition)
     return condition
 
 
-class _Builder:
+class Builder:
     """Steps for bars of one spec, from trees; what is there already is used again."""
 
-    def __init__(self, spec: int) -> None:
+    def __init__(self, spec: int, given: tuple[str, ...] = ()) -> None:
         self.spec = spec
+        self._given = given
         self.steps: list[Step] = []
-        self.told: list[Told] = []
+        self.told: list[Any] = []
         self.words = 0
         self.score: dict[str, int] = {}
-        self._places = {name: place for place, name in enumerate(GIVEN)}
-        self._reaches = dict.fromkeys(range(len(GIVEN)), 1)
-        self._next = len(GIVEN)
+        self.places = {name: place for place, name in enumerate((*GIVEN, *given))}
+        self.reaches = dict.fromkeys(range(len(self.places)), 1)
+        self._next = len(self.places)
 
     @property
     def held(self) -> int:
         return sum(isinstance(step, Kept) for step in self.steps)
 
-    def copy(self) -> "_Builder":
-        other = _Builder(self.spec)
+    def copy(self) -> "Builder":
+        other = Builder(self.spec, self._given)
         other.steps, other.told, other.words = list(self.steps), list(self.told), self.words
-        other.score, other._places = dict(self.score), dict(self._places)
-        other._reaches, other._next = dict(self._reaches), self._next
+        other.score, other.places = dict(self.score), dict(self.places)
+        other.reaches, other._next = dict(self.reaches), self._next
         return other
 
     def screen(self, screen: int, name: str, condition: tree.Node | None) -> None:
@@ -214,37 +240,41 @@ class _Builder:
             self.told.append(Told(screen, screen_score.REACH, -1))
             return
         place = self.place(condition)
-        reach = self._reaches[place] + 1
+        reach = self.reaches[place] + 1
         if reach > LOOK_BACK_MAX:
             raise ValueError(f"it looks back on {reach} bars; {LOOK_BACK_MAX} are the most")
-        rises = sum(isinstance(step, Kept) and step.kernel is None for step in self.steps)
-        self._keep(f"{name}: {condition}", None, (), (place,), 0, 2)
-        self.told.append(Told(screen, reach, rises))
+        self.told.append(Told(screen, reach, self.tell(f"{name}: {condition}", place)))
+
+    def tell(self, key: str, place: int) -> int:
+        """Add the step that says where a number becomes news; return how many there were of it."""
+        before = sum(isinstance(step, Kept) and step.kernel is None for step in self.steps)
+        self.keep(key, None, (), (place,), 0, 2)
+        return before
 
     def place(self, node: tree.Node) -> int:
         """Return the place of a tree's number. Raises ValueError."""
         if isinstance(node, tree.Indicator):
             return self._indicator(node)
         text = str(node)
-        if text in self._places:
-            return self._places[text]
+        if text in self.places:
+            return self.places[text]
         match node:
             case tree.Number(value):
-                place = self._make(lambda one: np.full(len(one), value), (0,))
-                self._reaches[place] = 1
+                place = self.make(lambda one: np.full(len(one), value), (0,))
+                self.reaches[place] = 1
             case tree.Window(function, of, length):
                 place = self._window(text, function, self.place(of), length)
             case tree.Cross(function, left, right):
                 place = self._cross(function == "crosses_above", left, right)
             case tree.Negative(of):
-                place = self._make(UNARY["-"], (self.place(of),))
+                place = self.make(UNARY["-"], (self.place(of),))
             case tree.Not(of):
-                place = self._make(UNARY["not"], (self.place(of),))
+                place = self.make(UNARY["not"], (self.place(of),))
             case tree.Pair(operator, left, right):
-                place = self._make(BINARY[operator], (self.place(left), self.place(right)))
+                place = self.make(BINARY[operator], (self.place(left), self.place(right)))
             case _:
                 raise ValueError(f"{node} is not known")
-        self._places[text] = place
+        self.places[text] = place
         return place
 
     def _indicator(self, node: tree.Indicator) -> int:
@@ -270,18 +300,18 @@ class _Builder:
             example = f"{one.instance(given)}.{one.outputs[0]}"
             raise ValueError(f"{node} has outputs {', '.join(one.outputs)}: write {example}")
         text = one.instance(given)
-        if f"{text}.{one.outputs[0]}" not in self._places:
-            inputs = tuple(self._places[name] for name in one.inputs)
-            first = self._keep(text, one.run, given, inputs, len(one.outputs), one.words(given))
+        if f"{text}.{one.outputs[0]}" not in self.places:
+            inputs = tuple(self.places[name] for name in one.inputs)
+            first = self.keep(text, one.run, given, inputs, len(one.outputs), one.words(given))
             for k, output in enumerate(one.outputs):
-                self._places[f"{text}.{output}"] = first + k
-                self._reaches[first + k] = 1 + (one.warm_up(given) or 0)
-        return self._places[f"{text}.{node.output or one.outputs[0]}"]
+                self.places[f"{text}.{output}"] = first + k
+                self.reaches[first + k] = 1 + (one.warm_up(given) or 0)
+        return self.places[f"{text}.{node.output or one.outputs[0]}"]
 
     def _window(self, text: str, function: str, of: int, length: int) -> int:
         kernel, more, back = _WINDOWS[function]
-        place = self._keep(text, kernel, (float(length),), (of,), 1, more + length)
-        self._reaches[place] = self._reaches[of] + length + back
+        place = self.keep(text, kernel, (float(length),), (of,), 1, more + length)
+        self.reaches[place] = self.reaches[of] + length + back
         return place
 
     def _cross(self, above: bool, left: tree.Node, right: tree.Node) -> int:
@@ -295,19 +325,19 @@ class _Builder:
     def _scored(self) -> None:
         if self.score:
             return
-        fields = {"close": self._places["close"]}
+        fields = {"close": self.places["close"]}
         for name, text in screen_score.MADE_OF.items():
             condition = language.parse(f"{text} > 0")
             fields[name] = self.place(condition.parts[0])
         self.steps.append(Scored(dict(fields)))
         for name in SCORED:
             fields[name] = self._next
-            self._reaches[self._next] = screen_score.REACH
+            self.reaches[self._next] = screen_score.REACH
             self._next += 1
-        self._places["score"] = fields["score"]
+        self.places["score"] = fields["score"]
         self.score = fields
 
-    def _keep(
+    def keep(
         self,
         text: str,
         kernel: Kernel | None,
@@ -323,9 +353,9 @@ class _Builder:
         self._next += outputs
         return self._next - outputs
 
-    def _make(self, function: Callable[..., Values], inputs: tuple[int, ...]) -> int:
+    def make(self, function: Callable[..., Values], inputs: tuple[int, ...]) -> int:
         self.steps.append(Made(function, inputs))
-        self._reaches[self._next] = max(self._reaches[place] for place in inputs)
+        self.reaches[self._next] = max(self.reaches[place] for place in inputs)
         self._next += 1
         return self._next - 1
 
@@ -337,7 +367,7 @@ SCORED = (
 """Numbers of the step of the score, in order."""
 
 
-def _planned(builders: dict[int, _Builder]) -> Plan:
+def _planned(builders: dict[int, Builder]) -> Plan:
     row = np.zeros(1, STATE)[0]
     watched: dict[int, Watched] = {}
     start, whole = 0, blake2b(digest_size=16)

@@ -2,6 +2,7 @@
 
 from tidemill.schemas.events import event
 from tidemill.schemas.events.activity_bars import ActivityBarsDefined, ActivityBarsRemoved
+from tidemill.schemas.events.anomalies import AnomaliesDefined, AnomaliesRemoved
 from tidemill.schemas.events.archive import RangeSealed, TrimAnnounced
 from tidemill.schemas.events.composites import CompositeDefined, CompositeRemoved
 from tidemill.schemas.events.control import CodeDeployed, DeadLetterSkipped
@@ -31,6 +32,8 @@ EVENTS: dict[str, type[Event]] = {
     for kind in (
         ActivityBarsDefined,
         ActivityBarsRemoved,
+        AnomaliesDefined,
+        AnomaliesRemoved,
         BookGapDetected,
         BookResynced,
         ChecksumMismatch,

@@ -3,6 +3,7 @@
 from tidemill.schemas import frame
 from tidemill.schemas.frame import Frame, Kind
 from tidemill.schemas.kinds.activity_bar import ACTIVITY_BAR
+from tidemill.schemas.kinds.anomaly import ANOMALY
 from tidemill.schemas.kinds.bar import BAR
 from tidemill.schemas.kinds.book import BOOK
 from tidemill.schemas.kinds.book_level import BOOK_LEVEL, BOOK_SNAPSHOT
@@ -45,6 +46,7 @@ KINDS: dict[str, Kind] = {
         SIGNAL,
         RESAMPLED_BAR,
         COMPOSITE_BAR,
+        ANOMALY,
     )
 }
 BY_TEMPLATE: dict[int, Kind] = {kind.template_id: kind for kind in KINDS.values()}

@@ -116,6 +116,7 @@ class Keys:
             event.price_exponent,
             event.quantity_exponent,
             event.symbol.encode(),
+            event.quote.encode(),
             INSTRUMENT_KINDS.index(event.kind),
             event.inverse,
             event.status == "TRADING",
