@@ -497,6 +497,27 @@ def screens(
     run(sets.change(sets.SCREENS, name, wanted, remove, data_dir, json))
 
 
+@app.command()
+def anomalies(
+    name: Annotated[str, typer.Argument(help="Name of the set; without one, list all.")] = "",
+    detectors: Annotated[
+        list[str] | None, typer.Argument(help="As 'return_z(60)' volume_z flash_crash.")
+    ] = None,
+    on: Annotated[str, typer.Option(help="BTCUSDT.BINANCE, *.BINANCE or *, with commas.")] = "*",
+    bars: Annotated[str, typer.Option(help="1m, 15m, tick, ...")] = "1m",
+    remove: Annotated[bool, typer.Option("--remove", help="End the set.")] = False,
+    data_dir: DataDir = DATA_DIR,
+    json: Json = False,
+) -> None:
+    """Append the fact of detectors of anomalies that run from here on; or list them."""
+    from tidemill.deploy.commands import sets
+    from tidemill.deploy.commands.output import run
+
+    fields = {"instruments": on.split(","), "bars": bars, "detectors": detectors}
+    wanted = fields if detectors else None
+    run(sets.change(sets.ANOMALIES, name, wanted, remove, data_dir, json))
+
+
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def bench(context: typer.Context, name: str) -> None:
     """Run a benchmark: pipeline, rebuild, replay, backtest, latency, verify, growth, and more."""

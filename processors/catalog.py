@@ -1,6 +1,7 @@
 """Every processor there is: one line each."""
 
 from tidemill.processors.activity_bars import ACTIVITY_BARS
+from tidemill.processors.anomalies import ANOMALIES
 from tidemill.processors.arbitrage import ARBITRAGE
 from tidemill.processors.bars import BARS
 from tidemill.processors.book import BOOK
@@ -15,6 +16,7 @@ from tidemill.processors.stale import STALE
 
 PROCESSORS: tuple[Processor, ...] = (
     ACTIVITY_BARS,
+    ANOMALIES,
     ARBITRAGE,
     BARS,
     BOOK,

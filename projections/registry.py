@@ -1,6 +1,7 @@
 """Every table there is: one line each version, the older ones first."""
 
 from tidemill.projections.clickhouse.activity_bars import ACTIVITY_BARS
+from tidemill.projections.clickhouse.anomalies import ANOMALIES
 from tidemill.projections.clickhouse.bars import BARS
 from tidemill.projections.clickhouse.book_levels import BOOK_LEVELS
 from tidemill.projections.clickhouse.book_metrics import BOOK_METRICS
@@ -49,6 +50,7 @@ VERSIONS: tuple[Table, ...] = (
     INDICATORS,
     SIGNALS,
     SCREENS,
+    ANOMALIES,
     LIQUIDATIONS,
     VENUE_BARS,
     FEED_EVENTS,

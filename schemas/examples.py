@@ -23,12 +23,14 @@ from tidemill.schemas.enums import (
     Recommendation,
     RecordFlag,
     ScreenTrend,
+    Severity,
     Signal,
     SignalStatus,
     SpreadQuality,
     Volatility,
 )
 from tidemill.schemas.events.activity_bars import ActivityBarsDefined, ActivityBarsRemoved
+from tidemill.schemas.events.anomalies import AnomaliesDefined, AnomaliesRemoved
 from tidemill.schemas.events.archive import RangeSealed, TrimAnnounced
 from tidemill.schemas.events.composites import CompositeDefined, CompositeRemoved
 from tidemill.schemas.events.control import CodeDeployed, DeadLetterSkipped
@@ -165,6 +167,20 @@ ROWS: dict[str, list[Row]] = {
         {
             **_AT, "n": 33 << 24 | 2, "ts_open": TS, "ts_close": TS + 900_000 * _MS, "bars": "tick",
             "status": SignalStatus.WITHDRAWN,
+        },
+    ],
+    "anomaly": [
+        {
+            **_AT, "ts_open": TS, "ts_close": TS + 60_000 * _MS, "revision": 1,
+            "flags": BarFlag.LATE, "bars": "1m", "detector": "pump_and_dump(60)",
+            "severity": Severity.HIGH, "score": 72.5, "threshold": 50.0, "close": 61_837.63,
+            "volume_points": 25.0, "price_points": 20.0, "rapidity_points": 12.5,
+            "lost_points": 15.0,
+        },
+        {
+            **_AT, "n": 33 << 24 | 2, "ts_open": TS, "ts_close": TS + 60_000 * _MS, "bars": "tick",
+            "sequence": 4_711, "detector": "return_z(60)", "severity": Severity.NONE,
+            "score": -2.875, "threshold": 3.0, "median": 0.0, "deviation": 0.0009765625,
         },
     ],
     "book": [
@@ -357,6 +373,11 @@ EVENTS: dict[str, Event] = {
             bars=("1000-TICK", "0.5-RENKO", "VALUE_RUNS"),
         ),
         ActivityBarsRemoved(sequence=SEQUENCE, name="dense"),
+        AnomaliesDefined(
+            sequence=SEQUENCE, name="watch", instruments=("BTCUSDT.BINANCE", "*.OKX"),
+            bars="1m", detectors=("return_z(60)", "flash_crash"),
+        ),
+        AnomaliesRemoved(sequence=SEQUENCE, name="watch"),
         CompositeDefined(
             sequence=SEQUENCE, name="btc", instrument="BTCUSDT.COMPOSITE",
             members=("BTCUSDT.BINANCE", "BTC-USDT.OKX"), bars=("1m", "1h"), hold_s=10,

@@ -11,6 +11,7 @@
     composite_bars.<spec>.COMPOSITE.<SYMBOL>.<pp>    bars over venues, made of their bars
     indicators.<spec>.<VENUE>.<SYMBOL>.<pp>    of bars of that spec
     signals.<screen>.<VENUE>.<SYMBOL>.<pp>     of the screen of that name
+    anomalies.<set>.<VENUE>.<SYMBOL>.<pp>    of the detectors of that name
     prices.<spec>.ALL.<BASE/QUOTE>.<pp>    over venues; and so arbitrage.<spec>
     feeds.<what>.<VENUE>.<PRODUCT>.all     derived events of a feed
     dlq.<processor>.<pp>   ckpt.<graph>.<pp>
@@ -32,6 +33,7 @@ OUT_SUBJECTS = (
     "composite_bars.>",
     "indicators.>",
     "signals.>",
+    "anomalies.>",
     "prices.>",
     "books.>",
     "levels.>",
@@ -50,6 +52,7 @@ DERIVED = {
     "composite_bars": "composite_bar",
     "indicators": "indicator",
     "signals": "signal",
+    "anomalies": "anomaly",
     "prices": "price",
     "books": "book_metrics",
     "levels": "book_level",

@@ -1,4 +1,4 @@
-"""`tidemill indicators`, `activity-bars`, `screens`: facts of what is made of which instruments.
+"""`tidemill indicators`, `activity-bars`, `screens`, `anomalies`: facts of what is made of what.
 
 Composites, whose instruments need a definition of their own: commands/composites.py.
 """
@@ -17,6 +17,7 @@ from tidemill.schemas import events
 from tidemill.schemas.bar_type import ACTIVITY_SPECS
 from tidemill.schemas.errors import Unreadable
 from tidemill.schemas.events.activity_bars import ActivityBarsDefined, ActivityBarsRemoved
+from tidemill.schemas.events.anomalies import AnomaliesDefined, AnomaliesRemoved
 from tidemill.schemas.events.composites import CompositeDefined, CompositeRemoved
 from tidemill.schemas.events.indicators import IndicatorSetDefined, IndicatorSetRemoved
 from tidemill.schemas.events.screens import ScreenDefined, ScreenRemoved
@@ -24,8 +25,12 @@ from tidemill.schemas.screening.strategies import STRATEGIES
 from tidemill.streams.appender import Appender
 from tidemill.streams.log import Log
 
-Defined = ActivityBarsDefined | CompositeDefined | IndicatorSetDefined | ScreenDefined
-Removed = ActivityBarsRemoved | CompositeRemoved | IndicatorSetRemoved | ScreenRemoved
+Defined = (
+    ActivityBarsDefined | AnomaliesDefined | CompositeDefined | IndicatorSetDefined | ScreenDefined
+)
+Removed = (
+    ActivityBarsRemoved | AnomaliesRemoved | CompositeRemoved | IndicatorSetRemoved | ScreenRemoved
+)
 Change = Defined | Removed
 
 
@@ -48,6 +53,13 @@ def _of_screens(screens: Sequence[ScreenDefined]) -> list[str]:
     return problems(screens)
 
 
+def _of_anomalies(sets: Sequence[AnomaliesDefined]) -> list[str]:
+    # As above.
+    from tidemill.processors.kernels.anomaly_plan import problems
+
+    return problems(sets)
+
+
 INDICATORS = Sets("indicators", IndicatorSetDefined, IndicatorSetRemoved, indicator_state.problems)
 ACTIVITY_BARS = Sets(
     "activity_bars", ActivityBarsDefined, ActivityBarsRemoved, activity_plan.problems
@@ -60,6 +72,7 @@ SCREENS = Sets(
     _of_screens,
     {name: strategy._asdict() for name, strategy in STRATEGIES.items()},
 )
+ANOMALIES = Sets("anomalies", AnomaliesDefined, AnomaliesRemoved, _of_anomalies)
 DEMO: dict[Sets, Change] = {
     INDICATORS: IndicatorSetDefined(
         name="demo",
@@ -75,6 +88,12 @@ DEMO: dict[Sets, Change] = {
         instruments=("*",),
         bars="1s",
         condition="crosses_above(rsi(14), 50) or crosses_below(rsi(14), 50)",
+    ),
+    ANOMALIES: AnomaliesDefined(
+        name="demo",
+        instruments=("*",),
+        bars="1s",
+        detectors=("return_z(60)", "volume_z(60)", "range_z(60)", "flash_crash(14)"),
     ),
 }
 """What a demo shows."""

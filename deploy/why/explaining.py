@@ -5,6 +5,7 @@ from typing import Any
 
 from tidemill.deploy.why import (
     activity_bars,
+    anomalies,
     bars,
     books,
     composite_bars,
@@ -33,6 +34,7 @@ EXPLAIN: Mapping[str, Callable[[Context, Record], Awaitable[Explained]]] = {
     "composite_bar": composite_bars.explain,
     "indicator": indicators.explain,
     "signal": signals.explain,
+    "anomaly": anomalies.explain,
     "price": prices.explain,
     "book_metrics": books.explain,
     "book_level": books.explain,

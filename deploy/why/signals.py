@@ -48,11 +48,11 @@ async def explain(context: Context, record: Record) -> Explained:
     if isinstance(newest, ScreenDefined) and any(
         re.search(rf"\b{field}\b", newest.condition) for field in MARKET_FIELDS
     ):
-        inputs += await _of_market(context, record)
+        inputs += await of_market(context, record)
     return Explained(inputs, checks)
 
 
-async def _of_market(context: Context, record: Record) -> list[Shown]:
+async def of_market(context: Context, record: Record) -> list[Shown]:
     """Return what the instrument's book and contract came of, up to the cause, beside what was said
     of its feed."""
     name = record.name

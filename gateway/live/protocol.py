@@ -8,9 +8,10 @@ A client sends JSON objects, at most ten a second:
     {"op": "unsubscribe", ...the same...}
     {"op": "ping"}
 
-``*`` means every symbol, venue, or screen. Channels are trades, quotes, bars, their indicators, and
-signals. Bars and indicators have an interval: ``1m``, or, of bars that close by what was traded,
-``tick``, ``renko``, ...; signals a screen. A number of a signal that is not known yet is null.
+``*`` means every symbol, venue, or screen. Channels are trades, quotes, bars, their indicators,
+signals and anomalies. Bars and indicators have an interval: ``1m``, or, of bars that close by what
+was traded, ``tick``, ``renko``, ...; signals a screen. A number of a signal that is not known yet
+is null, and so is what of an anomaly is another detector's.
 The server sends JSON arrays of one or more objects, in order. Some are events:
 
     {"event": "connected", "as_of": r}
@@ -32,10 +33,10 @@ only the last of a frame is sent.
 updates apply exactly the records with ``r > R``: nothing is missing, nothing is there twice. For
 whatever was committed before the subscription is of a position <= `as_of` <= R.
 
-**Slow clients.** Queues are bounded. Of quotes, and of revisions of one bar, or signal, the latest
-waits and the others are gone. Of trades, and where there are too many bars, the oldest are dropped,
-and a `gap` says how many updates (null: not known) of which channel, symbol and venue (null: any).
-After a gap: a new snapshot with its `as_of`.
+**Slow clients.** Queues are bounded. Of quotes, and of revisions of one bar, signal or anomaly, the
+latest waits and the others are gone. Of trades, and where there are too many bars, the oldest are
+dropped, and a `gap` says how many updates (null: not known) of which channel, symbol and venue
+(null: any). After a gap: a new snapshot with its `as_of`.
 
 **Close codes.** 1001 no pong within 5 s of a ping (every 30 s), or the server stops; 1008 too many
 messages; 1009 a message over 4 KB. HTTP 503 before the handshake: too many clients.
@@ -49,7 +50,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 from tidemill.schemas.bar_type import ACTIVITY_SPECS, SPECS
 
 ANY = "*"
-Channel = Literal["trades", "quotes", "bars", "indicators", "signals"]
+Channel = Literal["trades", "quotes", "bars", "indicators", "signals", "anomalies"]
 OF_BARS = ("bars", "indicators")
 Code = Literal["INVALID_INPUT", "RATE_LIMITED", "TOO_MANY_SUBSCRIPTIONS"]
 

@@ -14,6 +14,7 @@ FILTERS = (
     *("md.trade.*.*.*", "md.quote.*.*.*", "time"),
     *("bars.*.*.*.*", "activity_bars.*.*.*.*", "resampled_bars.*.*.*.*"),
     *("composite_bars.*.*.*.*", "indicators.*.*.*.*", "signals.*.*.*.*"),
+    "anomalies.*.*.*.*",
 )
 """Subjects that are listened to; `time` says how far LOG is where nothing else happens."""
 _CHANNELS = {
@@ -25,8 +26,9 @@ _CHANNELS = {
     "composite_bar": "bars",
     "indicator": "indicators",
     "signal": "signals",
+    "anomaly": "anomalies",
 }
-DERIVED = frozenset({"bars", "indicators", "signals"})
+DERIVED = frozenset({"bars", "indicators", "signals", "anomalies"})
 """Channels whose records carry the position of their cause."""
 _EXACT = {"price", "quantity", "notional"}
 _MS = 1_000_000
@@ -47,6 +49,8 @@ def topic_of(subject: Subject) -> Topic | None:
         return None
     if channel == "signals":
         return Topic(channel, subject.symbol, subject.venue, screen=subject.spec)
+    if channel == "anomalies":
+        return Topic(channel, subject.symbol, subject.venue)
     return Topic(channel, subject.symbol, subject.venue, subject.spec)
 
 
@@ -62,8 +66,8 @@ def updates_of(frame: Frame, topic: Topic, sequence: int) -> list[Update]:
             return [_update(topic, sequence, [_quote(row, sequence, last)], topic)]
         case "indicators":
             return [_told(topic, row) for row in readable(frame)]
-        case "signals":
-            return [_signalled(topic, row) for row in readable(frame)]
+        case "signals" | "anomalies":
+            return [_of_bar(topic, row) for row in readable(frame)]
     return [_update(topic, row["at_r"], [_bar(row)], (topic, _key(row))) for row in _rows(frame)]
 
 
@@ -74,9 +78,9 @@ def _told(topic: Topic, row: Row) -> Update:
     return _update(topic, row["at_r"], [data], (topic, row["ts_open"], *named))
 
 
-def _signalled(topic: Topic, row: Row) -> Update:
+def _of_bar(topic: Topic, row: Row) -> Update:
     data = {"r": row.pop("at_r"), "i": row.pop("at_i"), **row}
-    slot = (topic, row["bars"], row["ts_open"], row["sequence"])
+    slot = (topic, row.get("detector"), row["bars"], row["ts_open"], row["sequence"])
     return _update(topic, data["r"], [data], slot)
 
 

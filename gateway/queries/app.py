@@ -15,6 +15,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from tidemill.gateway.queries import (
     aggregated,
+    anomalies,
     arbitrage,
     book_analysis,
     candles,
@@ -51,7 +52,7 @@ QUESTIONS = (
     *(symbols, instruments, trades, candles, quote, aggregated, comparison),
     *(liquidations, venue_bars, feeds, feed_events, arbitrage),
     *(book_analysis, order_book, funding, open_interest, overview, indicators),
-    *(screener, screener_stats, screener_strategies, statistics),
+    *(anomalies, screener, screener_stats, screener_strategies, statistics),
 )
 """Every question there is: a module with ROUTES; a path that is fixed before one that is not."""
 _ERRORS = {

@@ -84,7 +84,7 @@ class Anomalies(Watches):
         """Add a set's detectors, those that are known."""
         for text in self._detectors[k]:
             try:
-                _detect(builder, k, text)
+                _detect(builder, k, self.names[k], text)
             except ValueError:  # of another version: a command would have refused it
                 continue
 
@@ -103,7 +103,7 @@ def problems(sets: Sequence[AnomaliesDefined]) -> list[str]:
             found.append(f"{one.name}: there are no bars {one.bars}; there are {', '.join(SPECS)}")
         for text in one.detectors:
             try:
-                _detect(Builder(0, Anomalies.given), 0, text)
+                _detect(Builder(0, Anomalies.given), 0, one.name, text)
             except ValueError as error:
                 found.append(f"{one.name}: {error}")
     if len(sets) > SETS_MAX:
@@ -120,17 +120,19 @@ def problems(sets: Sequence[AnomaliesDefined]) -> list[str]:
     return found
 
 
-def _detect(builder: Builder, k: int, text: str) -> None:
+def _detect(builder: Builder, k: int, of: str, text: str) -> None:
     """Add a detector of the k-th set. Raises ValueError for what is none."""
     name = text.partition("(")[0]
     found = DETECTORS.get(name)
     if found is None:
         raise ValueError(f"there is no detector {name}; there are {', '.join(DETECTORS)}")
-    of = text if name != FLASH_CRASH else text.replace(FLASH_CRASH, "natr", 1)
-    indicator, given = indicator_catalog.asked(of)
+    asked = text if name != FLASH_CRASH else text.replace(FLASH_CRASH, "natr", 1)
+    indicator, given = indicator_catalog.asked(asked)
     full = indicator.instance(given).replace(indicator.name, name, 1)
     if len(full) > NAME_CHARS_MAX:
         raise ValueError(f"{text} has too many digits")
+    if any((told.of, told.detector) == (k, full) for told in builder.told):
+        return
     if name == FLASH_CRASH:
         volatility = builder.place(Indicator("natr", given, "natr"))
         numbers = _flash_crash(builder, full, volatility)
@@ -146,7 +148,7 @@ def _detect(builder: Builder, k: int, text: str) -> None:
             lambda score: severities(score, bounds, found.either), (numbers["score"],)
         )
     reach = builder.reaches[numbers["score"]] + 1
-    news = builder.tell(f"{k}: {full}", builder.places[key])
+    news = builder.tell(f"{of}: {full}", builder.places[key])
     builder.told.append(Told(k, full, reach, news, found.bounds[0], numbers))
 
 

@@ -82,7 +82,7 @@ FIELDS = {
     "bars": "close", "prices": "best_bid", "books": "liquidity_score", "levels": "quantity",
     "snapshots": "price", "derivatives": "open_interest", "arbitrage": "quantity",
     "activity_bars": "sequence", "resampled_bars": "high", "indicators": "value",
-    "signals": "close", "composite_bars": "high",
+    "signals": "close", "anomalies": "close", "composite_bars": "high",
 }  # fmt: skip
 
 

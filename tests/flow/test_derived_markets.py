@@ -16,6 +16,7 @@ from tidemill.deploy.settings import GraphLayout
 from tidemill.schemas import events, frame, kinds
 from tidemill.schemas.enums import RecordFlag
 from tidemill.schemas.events.activity_bars import ActivityBarsDefined
+from tidemill.schemas.events.anomalies import AnomaliesDefined
 from tidemill.schemas.events.composites import CompositeDefined, CompositeRemoved
 from tidemill.schemas.events.event import Event
 from tidemill.schemas.events.feed import BookGapDetected, RecordsGivenUp
@@ -39,7 +40,7 @@ SECOND = 1_000_000_000
 PRICES, QUANTITIES = -2, -5
 DERIVED_KINDS = (
     *("book_metrics", "book_level", "book_snapshot", "derivative_metrics", "opportunity"),
-    *("resampled_bar", "composite_bar", "indicator", "signal"),
+    *("resampled_bar", "composite_bar", "indicator", "signal", "anomaly"),
 )
 
 
@@ -80,6 +81,7 @@ class Markets:
         self.count("3-TICK", "RENKO", "RANGE", "4-VALUE_RUNS")
         self.screen("rising", "1s", "close > prev(close) and not low > highest(high, 3)")
         self.screen("turns", "1s", "crosses_above(close, sma(2)) or rsi(2) < 40")
+        self.detect("1s", "volume_z(5)", "return_z(6)", "flash_crash(2)")
         for tenth in range(10 * seconds):
             if tenth == 20:
                 self.define(self.instruments[5:])
@@ -94,6 +96,7 @@ class Markets:
                 self.count("2-TICK", "RENKO", "4-VALUE_RUNS", "3-TICK_IMBALANCE")
                 self.screen("turns", "1s", "prev(rsi(2), 2) > 45 or lowest(low, 3) == low")
                 self.screen("score", "1s", "")
+                self.detect("1s", "range_z(5)", "volume_z(5)", "flash_crash(3)", "pump_and_dump(5)")
                 self.screen("books", "1s", "spread > 4 or depth_1pct > depth_5pct - 100")
                 self.screen("rates", "1s", "funding_rate > 0.00015 or basis > 0")
                 self.screen("held", "1s", "imbalance > prev(imbalance) or open_interest > 5000")
@@ -147,6 +150,11 @@ class Markets:
         """Watch every instrument from here on."""
         wanted = ScreenDefined(name=name, instruments=("*",), bars=bars, condition=condition)
         self.facts.append((f"ctl.screens.{name}", events.encode(wanted)))
+
+    def detect(self, bars: str, *detectors: str) -> None:
+        """Look for anomalies of every instrument from here on."""
+        wanted = AnomaliesDefined(name="some", instruments=("*",), bars=bars, detectors=detectors)
+        self.facts.append(("ctl.anomalies.some", events.encode(wanted)))
 
     def statuses(self, tenth: int) -> None:
         for venue, product in (("A", "SPOT"), ("B", "SPOT"), ("C", "SPOT"), ("D", "SWAP")):

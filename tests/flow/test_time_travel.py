@@ -38,7 +38,7 @@ SEED, POSITIONS = 11, 4
 OF_MARKETS = (
     *("book_levels", "book_metrics", "book_snapshots", "top_levels", "derivatives"),
     *("derivative_metrics", "opportunities", "signals", "screens", "composite_bars"),
-    *("liquidations", "venue_bars"),
+    *("anomalies", "liquidations", "venue_bars"),
 )
 """Tables of what the capture does not tell, and random markets do."""
 QUESTIONS = (
@@ -66,6 +66,7 @@ MARKET_QUESTIONS = (
     "candles/BTCUSDT?timeframe=1m&venue=COMPOSITE",
     "/api/screener/results?screen=turns",
     "/api/analytics/indicators/BTCUSDT-SPOT?venue=A&timeframe=1s",
+    "/api/analytics/anomalies",
 )
 
 

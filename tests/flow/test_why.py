@@ -114,6 +114,7 @@ OF_TRADES = ("bar", "activity_bar", "price", "feed")
 OF_MARKETS = (
     "bar", "activity_bar", "price", "feed", "book_metrics", "book_level", "book_snapshot",
     "opportunity", "derivative_metrics", "indicator", "signal", "resampled_bar", "composite_bar",
+    "anomaly",
 )  # fmt: skip
 
 
@@ -189,7 +190,7 @@ def positions(inputs: list[Mapping[str, Any]]) -> Iterator[int]:
         yield from positions(one.get("inputs", []))
 
 
-CLOSING = ("bar", "composite_bar", "indicator", "resampled_bar", "signal")
+CLOSING = ("anomaly", "bar", "composite_bar", "indicator", "resampled_bar", "signal")
 """Kinds that are told when a bar closes."""
 
 
@@ -316,6 +317,7 @@ NECESSARY: dict[str, Callable[[Mapping[str, Any]], list[int]]] = {
     "derivative_metrics": of_values,
     "indicator": of_set,
     "signal": of_set,
+    "anomaly": of_set,
 }
 """Which inputs of a kind change what is told, each by itself; of others only all together do."""
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tidemill.projections.registry import TABLES
+from tidemill.schemas.kinds.anomaly import EVIDENCE
 from tidemill.tests.projections.stores import Stores
 
 END = 100
@@ -115,6 +116,15 @@ _INDICATORS: list[tuple[Any, ...]] = [
     (50, 1, "BTCUSDT", "BINANCE", "1m", "sma(20)", "sma", 60, 1, 102.5, 2),
     (52, 1, "BTCUSDT", "BINANCE", "1h", "sma(20)", "sma", 0, 0, 7.0, 0),
     (END + 7, 1, "BTCUSDT", "BINANCE", "1m", "sma(20)", "sma", 120, 0, 9.0, 0),
+]
+# _r, symbol, bars, opens in s, revision, severity, detector, score, flags
+_ANOMALIES: list[tuple[Any, ...]] = [
+    (31, "BTCUSDT", "1m", 0, 0, "CRITICAL", "return_z(60)", -25.5, 0),
+    (50, "BTCUSDT", "1m", 0, 1, "HIGH", "return_z(60)", -13.0, 2),
+    (51, "ETHUSDT", "1m", 0, 0, "LOW", "volume_z(30)", 3.5, 0),
+    (52, "ETHUSDT", "1m", 0, 1, "NONE", "volume_z(30)", 1.5, 0),
+    (53, "BTCUSDT", "tick", 0, 0, "MEDIUM", "pump_and_dump(60)", 62.5, 0),
+    (END + 7, "BTCUSDT", "1m", 60, 0, "LOW", "return_z(60)", 3.0, 0),
 ]
 # _r, screen, symbol, bars, opens in s, revision, status, recommendation, score and its terms, flags
 _SIGNALS: list[tuple[Any, ...]] = [
@@ -243,6 +253,17 @@ def _signal(row: tuple[Any, ...]) -> list[Any]:
     ]
 
 
+def _anomaly(row: tuple[Any, ...]) -> list[Any]:
+    r, symbol, bars, opens, revision, severity, detector, score, flags = row
+    known = {0: 100.5, 1: 2.25} if "_z" in detector else {3: 30, 4: 15, 5: 12.5, 6: 5}
+    evidence = [known.get(k, "nan") for k in range(len(EVIDENCE))]
+    return [
+        *(r, 0, 7, _text("watch"), _text(symbol), _text("BINANCE"), _text(bars)),
+        *(_time(at(opens)), _time(at(opens + 60)), 0, revision, flags),
+        *(_text(detector), _text(severity), score, 3, 101.5, *evidence),
+    ]
+
+
 def _screen(row: tuple[Any, ...]) -> list[Any]:
     r, name, status, bars, condition = row
     on = "*,ETHUSDT.BINANCE" if status == "DEFINED" else ""
@@ -267,6 +288,7 @@ async def fill(stores: Stores) -> None:
     derived = (*derived, ("composite_bars", _COMPOSITES, _composite_bar))
     derived = (*derived, ("indicators", _INDICATORS, _indicator))
     derived = (*derived, ("signals", _SIGNALS, _signal), ("screens", _SCREENS, _screen))
+    derived = (*derived, ("anomalies", _ANOMALIES, _anomaly))
     for name, rows, form in (*tables, *derived):
         values = ", ".join(_values(form(row)) for row in rows)
         await stores.clickhouse.command(f"INSERT INTO {TABLES[name].physical} VALUES {values}")

@@ -108,6 +108,13 @@ class Streams:
         subject = subjects.derived("signals", screen, "BINANCE", "BTCUSDT", PART)
         await self.out.append([(subject, encode(kind, from_rows(kind, [row]), 1))], None)
 
+    async def anomaly(self, r: int, detector: str, score: float) -> None:
+        row = {"at_r": r, "at_i": 3, "n": PART << 24, "ts_open": T_NS, "ts_close": T_NS + 5}
+        row |= {"bars": "1m", "detector": detector, "severity": 3, "score": score, "density": nan}
+        kind = KINDS["anomaly"]
+        subject = subjects.derived("anomalies", "watch", "BINANCE", "BTCUSDT", PART)
+        await self.out.append([(subject, encode(kind, from_rows(kind, [row]), 1))], None)
+
     async def _append(self, kind: str, rows: list[Any], venue: str, symbol: str) -> int:
         frame = encode(KINDS[kind], from_rows(KINDS[kind], rows), 1, -8, -8)
         return await self.log.append([(subjects.md(kind, venue, symbol, PART), frame)], None)
@@ -299,6 +306,18 @@ async def test_signals_come_by_screen_and_say_null_for_what_is_not_known(live: S
         await client.subscribe("signals", symbol="*", venue="*", screen="*")
         await live.signal(4_713, "other")
         assert (await client.hear())["screen"] == "other"
+
+
+async def test_anomalies_are_told_with_what_speaks_for_them(live: Streams) -> None:
+    async with client_of(live) as client:
+        await client.subscribe("anomalies", symbol="*", venue="*")
+        await live.anomaly(4_711, "return_z(60)", -13.5)
+        update = await client.hear()
+        assert (update["channel"], update["symbol"], update["r"]) == ("anomalies", "BTCUSDT", 4_711)
+        (one,) = update["data"]
+        assert (one["detector"], one["severity"], one["score"]) == ("return_z(60)", "HIGH", -13.5)
+        assert (one["bars"], one["density"], one["median"]) == ("1m", None, 0.0)
+        assert (await client.subscribe("anomalies", interval="1m"))["code"] == "INVALID_INPUT"
 
 
 @pytest.mark.parametrize("more", [{}, {"screen": "A"}, {"screen": "a", "interval": "1m"}])

@@ -309,6 +309,7 @@ DERIVED = (
         ("composite_bars", "1m"),
         ("indicators", "1m"),
         ("signals", "oversold"),
+        ("anomalies", "watch"),
     ),
 )
 """Roots and specs of what `derived` can make."""

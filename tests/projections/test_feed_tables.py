@@ -37,6 +37,7 @@ SAMPLES = {
     "composite_bars": [facts.derived("composite_bars", "1m", k) for k in range(3)],
     "indicators": [facts.derived("indicators", "1m", k) for k in range(3)],
     "signals": [facts.derived("signals", "oversold", k) for k in range(3)],
+    "anomalies": [facts.derived("anomalies", "watch", k) for k in range(3)],
     "screens": [facts.screen(k) for k in range(3)],
     "opportunities": [facts.derived("arbitrage", "spot", k) for k in range(3)],
 }

@@ -26,6 +26,7 @@ DERIVED = {
     "composite_bars": ("composite_bar", "composite_bars", 0),
     "indicators": ("indicator", "indicators", 0),
     "signals": ("signal", "screener", 0),
+    "anomalies": ("anomaly", "anomalies", 0),
     "prices": ("price", "price", 0),
     "books": ("book_metrics", "book", 0),
     "levels": ("book_level", "book", 1),
@@ -41,6 +42,7 @@ LETTER = 15
 """The place of dead letters in `n`."""
 READS = {
     "activity_bars": ("trade", "status", "event"),
+    "anomalies": (),
     "arbitrage": ("book_level", "book_metrics", "quote", "time"),
     "bars": ("trade", "status", "event"),
     "book": ("book", "event", "status", "time"),

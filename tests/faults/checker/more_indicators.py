@@ -3,8 +3,10 @@
 Each gives its outputs by name for the newest bar, none of those that are not known yet.
 """
 
-from collections.abc import Callable
-from math import sqrt
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from math import pi, sqrt
+from statistics import NormalDist, median
 
 from tidemill.tests.faults.checker import indicators as plain
 from tidemill.tests.faults.checker.indicators import Values, ema_of, mean
@@ -74,6 +76,64 @@ def adx(bars: list[Values], period: int) -> Values:
     return {"adx": found}
 
 
+def robust(values: list[float]) -> Values:
+    """How far the newest is from the median of all, in deviations of a normal distribution."""
+    middle = median(values)
+    apart = [abs(value - middle) for value in values]
+    deviation = median(apart) / NormalDist().inv_cdf(0.75) or mean(apart) * sqrt(pi / 2.0)
+    z = (values[-1] - middle) / deviation if deviation else 0.0
+    return {"z": z, "median": middle, "deviation": deviation}
+
+
+def _change(a: float, b: float) -> float:
+    return b / a - 1.0 if a else 0.0
+
+
+def return_z(bars: list[Values], period: int) -> Values:
+    closes = [bar["close"] for bar in bars[-period - 1 :]]
+    if len(closes) <= period:
+        return {}
+    return robust([_change(a, b) for a, b in pairwise(closes)])
+
+
+def volume_z(bars: list[Values], period: int) -> Values:
+    volumes = [bar["volume"] for bar in bars[-period:]]
+    return robust(volumes) if len(volumes) == period else {}
+
+
+def range_z(bars: list[Values], period: int) -> Values:
+    last = bars[-period:]
+    wide = [(b["high"] - b["low"]) / b["close"] if b["close"] else 0.0 for b in last]
+    return robust(wide) if len(wide) == period else {}
+
+
+def pump_and_dump(bars: list[Values], period: int) -> Values:
+    """Volume above the mean before, the rise, its largest step, and what of it is lost again."""
+    window = bars[-period - 1 :]
+    if len(window) <= period:
+        return {}
+    closes, now = [bar["close"] for bar in window], window[-1]["volume"]
+    usual = mean([bar["volume"] for bar in window[:-1]])
+    excess = 100.0 * _change(usual, now) if usual else 1e9 * (now > 0)
+    rise = 100.0 * _change(closes[0], max(closes))
+    leap = max(0.0, *(_change(a, b) for a, b in pairwise(closes)))
+    found = {
+        "volume": banded(excess, (100, 200, 300, 500), 15.0, 5.0),
+        "price": banded(rise, (10, 20, 30, 50), 15.0, 5.0),
+        "rapidity": 20.0 * min(10.0 * leap, 1.0),
+    }
+    high = max(closes)
+    lost = min((high - closes[-1]) / (high - closes[0]), 1.0) if found["price"] else 0.0
+    found["lost"] = 20.0 * lost
+    return {"score": sum(found.values()), **found}
+
+
+def banded(number: float, bounds: Sequence[float], least: float, more: float) -> float:
+    """0 up to the first bound, then `least`, and `more` above each one that follows."""
+    over = sum(number > bound for bound in bounds)
+    return least + more * (over - 1) if over else 0.0
+
+
 Compute = Callable[..., Values]
 KNOWN: dict[str, tuple[Compute, tuple[int, ...], Callable[..., int]]] = {
     "sma": (plain.sma, (20,), lambda n: n - 1),
@@ -86,5 +146,9 @@ KNOWN: dict[str, tuple[Compute, tuple[int, ...], Callable[..., int]]] = {
     "stochastic": (stochastic, (14, 3, 3), lambda n, k, d: n + k + d - 3),
     "natr": (natr, (14,), lambda n: n),
     "adx": (adx, (14,), lambda n: 2 * n - 1),
+    "return_z": (return_z, (60,), lambda n: n),
+    "volume_z": (volume_z, (60,), lambda n: n - 1),
+    "range_z": (range_z, (60,), lambda n: n - 1),
+    "pump_and_dump": (pump_and_dump, (60,), lambda n: n),
 }
 """By name: what computes it, its parameters' defaults, and its warm-up."""

@@ -6,6 +6,7 @@ from math import isclose
 from typing import Any, NamedTuple
 
 from tidemill.tests.faults.checker.activity_bars import ActivityBars
+from tidemill.tests.faults.checker.anomalies import Anomalies
 from tidemill.tests.faults.checker.arbitrage import Arbitrage
 from tidemill.tests.faults.checker.bars import Bars
 from tidemill.tests.faults.checker.books import Books
@@ -23,7 +24,7 @@ from tidemill.tests.faults.checker.verdicts import Verdicts
 from tidemill.tests.faults.checker.world import Letter, Made, World
 
 OF_PAIRS = ("price", "opportunity")
-OF_BARS = ("indicator", "signal")
+OF_BARS = ("anomaly", "indicator", "signal")
 CLOSE = 1e-9
 """How far apart, in parts of themselves, numbers of 64 bits may be that were computed apart."""
 Position = tuple[str, int, int, int]
@@ -70,13 +71,18 @@ class Recomputed:
         self._resampled_bars = ResampledBars(self.world)
         self._composite_bars = CompositeBars(self.world)
         self.indicators, self.screens = Indicators(self.world), Screens(self.world)
+        self.anomalies = Anomalies(self.world)
         self._books, self._stale = Books(self.world), Stale()
         self._derivatives, self._arbitrage = Derivatives(self.world), Arbitrage(self.world)
 
     @property
     def unjudged(self) -> tuple[str, ...]:
         """Processors of which LOG asks more than is computed here."""
-        judged = {"indicators": self.indicators.judged, "screener": self.screens.judged}
+        judged = {
+            "anomalies": self.anomalies.judged,
+            "indicators": self.indicators.judged,
+            "screener": self.screens.judged,
+        }
         return tuple(name for name, known in judged.items() if not known)
 
     def take(self, message: Message, frame: Frame | None, event: Mapping[str, Any] | None) -> None:
@@ -98,6 +104,7 @@ class Recomputed:
             *bars,
             *self.indicators.step(fact.r, bars),
             *self.screens.step(fact.r, [*bars, *books, *contracts]),
+            *self.anomalies.step(fact.r, [*bars, *books]),
             *self._prices.step(fact),
             *self._stale.step(fact),
             *contracts,

@@ -22,14 +22,15 @@ TABLES = {
     "derivative_metrics": "derivative_metrics", "feed_states": "feed",
     "activity_bars": "activity_bar", "resampled_bars": "resampled_bar",
     "composite_bars": "composite_bar",
-    "indicators": "indicator", "signals": "signal", "screens": "screens",
+    "anomalies": "anomaly", "indicators": "indicator", "signals": "signal", "screens": "screens",
 }  # fmt: skip
 """Names of ClickHouse's tables, and the kind of record that each has a row for."""
 EMITTERS = {
     "bar": "bars", "price": "price", "book_metrics": "book", "book_snapshot": "book",
     "book_level": "book", "opportunity": "arbitrage", "derivative_metrics": "derivatives",
     "feed": "stale", "activity_bar": "activity_bars", "resampled_bar": "resampled_bars",
-    "indicator": "indicators", "signal": "screener", "composite_bar": "composite_bars",
+    "anomaly": "anomalies", "indicator": "indicators", "signal": "screener",
+    "composite_bar": "composite_bars",
 }  # fmt: skip
 """Derived kinds and who derives them."""
 OTHERS = {"buy_fee_rate": "buy_fee_ppm", "sell_fee_rate": "sell_fee_ppm"}
@@ -41,6 +42,7 @@ OF_SUBJECT = {
     "window": "spec",
     "bars": "spec",
     "screen": "spec",
+    "detectors": "spec",
 }
 
 

@@ -351,7 +351,7 @@ class Screens:
         market = self._market.get(slot, {})
         if again:  # as it was when the bar closed
             market = {name: one.bars[-1].get(name) for name in (*BOOK, *CONTRACT)}
-        values = _values(bar.values, exponents) | market
+        values = numbers_of(bar.values, exponents) | market
         if not one.take(key, values, bar.values.get("flags", 0)):
             return
         row: Row = {
@@ -376,7 +376,7 @@ class Screens:
                 yield Made("signal", ("signals", name, venue, symbol, partition), r, bar.i, told)
 
 
-def _values(bar: Row, exponents: tuple[int, int]) -> Values:
+def numbers_of(bar: Row, exponents: tuple[int, int]) -> Values:
     found = {name: bar[name] / 10.0 ** -exponents[0] for name in ("open", "high", "low", "close")}
     volume = (bar["volume_hi"] * WORD + bar["volume_lo"]) / 10.0 ** -exponents[1]
     return found | {"volume": volume, "trade_count": float(bar["trade_count"])}

@@ -137,6 +137,7 @@ class World:
     pairs: dict[str, list[int]] = field(default_factory=dict)
     activity_sets: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     indicator_sets: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    anomaly_sets: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     composites: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     screens: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     fees: dict[Feed, int] = field(default_factory=dict)
@@ -221,6 +222,7 @@ class World:
     def _control(self, subject: str, event: Mapping[str, Any]) -> None:
         of_what = {
             "ActivityBars": self.activity_sets,
+            "Anomalies": self.anomaly_sets,
             "Composite": self.composites,
             "IndicatorSet": self.indicator_sets,
             "Screen": self.screens,
