@@ -48,7 +48,7 @@ def poisoned(facts: Facts) -> Facts:
 async def both() -> tuple[Messages, Messages]:
     """LOG and OUT of the real runtime, in memory, by two shards."""
     log, out = MemoryLog("LOG", subjects.LOG_SUBJECTS), out_in_memory()
-    await append(log, poisoned(Markets(11).make(12)))
+    await append(log, poisoned(Markets(11).make(16)))
     await run(log, out, "fused", 2, Random(3), log.end - 1)
     found = [[Message(*m) for m in one.slice(1, one.end) if m is not None] for one in (log, out)]
     return found[0], found[1]
