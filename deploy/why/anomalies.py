@@ -27,9 +27,9 @@ async def explain(context: Context, record: Record) -> Explained:
     watches = (
         isinstance(newest, AnomaliesDefined)
         and selects(newest.instruments, name.symbol, name.venue)
-        and newest.bars.encode() == row["bars"]
+        and newest.bars == row["bars"]
     )
-    detector = row["detector"].decode().partition("(")[0]
+    detector = row["detector"].partition("(")[0]
     measured = abs(row["score"]) if DETECTORS[detector].either else row["score"]
     checks = [
         check("its detectors watch these bars", True, watches),

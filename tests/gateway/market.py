@@ -119,11 +119,11 @@ _INDICATORS: list[tuple[Any, ...]] = [
 ]
 # _r, symbol, bars, opens in s, revision, severity, detector, score, flags
 _ANOMALIES: list[tuple[Any, ...]] = [
-    (31, "BTCUSDT", "1m", 0, 0, "CRITICAL", "return_z(60)", -25.5, 0),
-    (50, "BTCUSDT", "1m", 0, 1, "HIGH", "return_z(60)", -13.0, 2),
-    (51, "ETHUSDT", "1m", 0, 0, "LOW", "volume_z(30)", 3.5, 0),
-    (52, "ETHUSDT", "1m", 0, 1, "NONE", "volume_z(30)", 1.5, 0),
-    (53, "BTCUSDT", "tick", 0, 0, "MEDIUM", "pump_and_dump(60)", 62.5, 0),
+    (31, "BTCUSDT", "1m", -60, 0, "CRITICAL", "return_z(60)", -25.5, 0),
+    (50, "BTCUSDT", "1m", -60, 1, "HIGH", "return_z(60)", -13.0, 2),
+    (51, "ETHUSDT", "1m", -60, 0, "LOW", "volume_z(30)", 3.5, 0),
+    (52, "ETHUSDT", "1m", -60, 1, "NONE", "volume_z(30)", 1.5, 0),
+    (53, "BTCUSDT", "tick", -60, 0, "MEDIUM", "pump_and_dump(60)", 62.5, 0),
     (END + 7, "BTCUSDT", "1m", 60, 0, "LOW", "return_z(60)", 3.0, 0),
 ]
 # _r, screen, symbol, bars, opens in s, revision, status, recommendation, score and its terms, flags

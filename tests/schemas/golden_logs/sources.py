@@ -19,7 +19,7 @@ from tidemill.tests.schemas.golden import CORPUS, version_of
 from tidemill.tests.schemas.golden_logs import Facts
 
 TRADES_MESSAGES = 1_500
-MARKETS_SECONDS = 13
+MARKETS_SECONDS = 14
 
 
 def all_sources() -> dict[str, Facts]:
@@ -28,7 +28,7 @@ def all_sources() -> dict[str, Facts]:
     return {
         "trades": feeds,
         "first-definitions": in_first_definitions(feeds),
-        "markets": Markets(7).make(MARKETS_SECONDS),
+        "markets": Markets(10).make(MARKETS_SECONDS),
         "corpus": of_the_corpus(),
     }
 
