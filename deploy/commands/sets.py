@@ -93,7 +93,7 @@ DEMO: dict[Sets, Change] = {
         name="demo",
         instruments=("*",),
         bars="1s",
-        detectors=("return_z(60)", "volume_z(60)", "range_z(60)", "flash_crash(14)"),
+        detectors=("return_z(20)", "volume_z(20)", "range_z(20)", "flash_crash(14)"),
     ),
 }
 """What a demo shows."""
