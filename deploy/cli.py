@@ -501,7 +501,10 @@ def screens(
 def anomalies(
     name: Annotated[str, typer.Argument(help="Name of the set; without one, list all.")] = "",
     detectors: Annotated[
-        list[str] | None, typer.Argument(help="As 'return_z(60)' volume_z flash_crash.")
+        list[str] | None,
+        typer.Argument(
+            help="As 'return_z(60)' volume_z range_z pump_and_dump half_space_trees flash_crash."
+        ),
     ] = None,
     on: Annotated[str, typer.Option(help="BTCUSDT.BINANCE, *.BINANCE or *, with commas.")] = "*",
     bars: Annotated[str, typer.Option(help="1m, 15m, tick, ...")] = "1m",

@@ -5,6 +5,7 @@ from tidemill.deploy.why.indicators import of_bars
 from tidemill.deploy.why.reading import Context, Explained, check, events_shown, said
 from tidemill.deploy.why.signals import of_market
 from tidemill.processors.kernels.anomaly_plan import DETECTORS, FLASH_CRASH
+from tidemill.schemas.enums import Severity
 from tidemill.schemas.events.anomalies import AnomaliesDefined, AnomaliesRemoved
 from tidemill.schemas.events.selection import selects
 
@@ -13,9 +14,9 @@ async def explain(context: Context, record: Record) -> Explained:
     """Return the set of detectors, and the instrument's trades, statuses and events up to the
     cause; of a flash crash its book's messages, too.
 
-    The checks are that the set is in force and watches the instrument and its bars, that a severity
-    has reached its first bound, and that a score of points is the sum of its terms; the anomaly
-    itself was derived from LOG again before.
+    The checks are that the set is in force and watches the instrument and its bars, that the score
+    reaches the threshold where nothing was taken back, and that a score of points is the sum of its
+    terms; the anomaly itself was derived from LOG again before.
     """
     row, name = record.raw, record.name
     sets = [
@@ -31,10 +32,9 @@ async def explain(context: Context, record: Record) -> Explained:
     )
     detector = row["detector"].partition("(")[0]
     measured = abs(row["score"]) if DETECTORS[detector].either else row["score"]
-    checks = [
-        check("its detectors watch these bars", True, watches),
-        check("its score reaches the threshold", row["severity"] > 0, measured >= row["threshold"]),
-    ]
+    checks = [check("its detectors watch these bars", True, watches)]
+    if row["severity"] != Severity.NONE:
+        checks.append(check("its score reaches the threshold", True, measured >= row["threshold"]))
     if detector in TERMS:
         checks.append(check("score", sum(row[term] for term in TERMS[detector]), row["score"]))
     inputs = [events_shown("the detectors", sets, context), *await of_bars(context, record)]

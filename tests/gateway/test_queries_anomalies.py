@@ -1,7 +1,11 @@
 """Anomalies of bars, from tables."""
 
+from typing import get_args
+
 import pytest
 
+from tidemill.gateway.queries.anomalies import Detects
+from tidemill.processors.kernels.anomaly_plan import DETECTORS
 from tidemill.tests.gateway.asking import Client
 from tidemill.tests.gateway.market import at
 
@@ -49,6 +53,10 @@ async def test_in_the_past_an_anomaly_is_what_it_was(client: Client) -> None:
     ]
     (first,) = (await client.data(PATH, as_of="49"))["anomalies"]
     assert (first["severity"], first["score"], first["flags"]) == ("CRITICAL", -25.5, [])
+
+
+async def test_every_detector_can_be_asked_for() -> None:
+    assert get_args(Detects) == tuple(DETECTORS)
 
 
 @pytest.mark.parametrize(
