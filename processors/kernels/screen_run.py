@@ -71,7 +71,7 @@ def told(state: Records, run: Run, watches: Watches, watch: Watch, kind: str) ->
     if not parts:
         return []
     bars, definitions = (np.concatenate([part[k] for part in parts]) for k in (1, 2))
-    order = np.lexsort((definitions, bars))
+    order = np.argsort(bars, kind="stable")  # of one bar, definitions stand in their order
     records = np.concatenate([part.records for part in parts])[order]
     of = run.frames["slot"][bars[order]].astype(np.int32)
     return [Emit(kind, of, definitions[order].astype(np.uint8), records, names=watches.names)]

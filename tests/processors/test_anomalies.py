@@ -241,6 +241,20 @@ def test_a_set_counts_from_its_position_on() -> None:
     assert not drive(ANOMALIES, log, settings=ended)[1]
 
 
+def test_a_set_goes_on_when_another_one_is_defined_before_it() -> None:
+    log = Log(table())
+    for minute in range(12):
+        bar(log, 0, minute, 100 * UNIT, volume_lo=(10 + minute % 3) * UNIT)
+    for minute in (12, 13):
+        bar(log, 0, minute, 100 * UNIT, volume_lo=900 * UNIT)
+    mine, other = some("volume_z(10)", name="b"), some("volume_z(10)", name="a")
+    settings = lambda r: (mine,) if r < 14 else (other, mine)  # noqa: E731
+    outputs = drive(ANOMALIES, log, settings=settings)[1]
+    # What the indicator has seen is one for both; the severity before is each set's own.
+    assert [(r, spec) for _, r, _, spec, _ in outputs] == [(13, 0), (14, 0)]
+    assert [record["severity"] for *_, record in outputs] == [CRITICAL, CRITICAL]
+
+
 def test_what_would_not_run_is_refused() -> None:
     assert problems([some(*EVERY), some(*SHORT, name="b")]) == []
     (wrong,) = problems([some("rsi(14)")])
