@@ -26,21 +26,28 @@ def sma(bars: list[Values], period: int) -> Values:
     return {"sma": mean(closes)} if len(closes) == period else {}
 
 
-def ema_of(values: list[float], period: int) -> float:
+def emas_of(values: list[float], period: int) -> list[float]:
     """The mean of the first ones, then each new one in parts of 2 of period + 1."""
-    found = mean(values[:period])
+    found = [mean(values[:period])]
     for value in values[period:]:
-        found += (value - found) * 2.0 / (period + 1)
+        found.append(found[-1] + (value - found[-1]) * 2.0 / (period + 1))
     return found
 
 
+def felt(bars: list[Values], period: int) -> list[Values]:
+    """The bars that an average which forgets at least a part of `period` a bar still has of all:
+    what was before weighs e**-40, less than a number of 64 bits can tell."""
+    return bars[-40 * period :]
+
+
 def ema(bars: list[Values], period: int) -> Values:
-    closes = [bar["close"] for bar in bars]
-    return {"ema": ema_of(closes, period)} if len(closes) >= period else {}
+    closes = [bar["close"] for bar in felt(bars, period)]
+    return {"ema": emas_of(closes, period)[-1]} if len(closes) >= period else {}
 
 
 def rsi(bars: list[Values], period: int) -> Values:
     """Wilder's means of rises and falls; 50 where nothing moved."""
+    bars = felt(bars, period)
     if len(bars) <= period:
         return {}
     moves = [b["close"] - a["close"] for a, b in pairwise(bars)]
@@ -52,6 +59,7 @@ def rsi(bars: list[Values], period: int) -> Values:
 
 
 def atr(bars: list[Values], period: int) -> Values:
+    bars = felt(bars, period)
     if len(bars) <= period:
         return {}
     ranges = [max(b["high"], a["close"]) - min(b["low"], a["close"]) for a, b in pairwise(bars)]

@@ -9,19 +9,19 @@ from math import pi, sqrt
 from statistics import NormalDist, median
 
 from tidemill.tests.faults.checker import indicators as plain
-from tidemill.tests.faults.checker.indicators import Values, ema_of, mean
+from tidemill.tests.faults.checker.indicators import Values, emas_of, mean
 
 
 def macd(bars: list[Values], fast: int, slow: int, last: int) -> Values:
     """The fast average begins with the newest of the slow one's first closes."""
-    closes = [bar["close"] for bar in bars]
-    apart = [
-        ema_of(closes[slow - fast : k], fast) - ema_of(closes[:k], slow)
-        for k in range(slow, len(closes) + 1)
-    ]
-    found = {"macd": apart[-1]} if apart else {}
+    closes = [bar["close"] for bar in plain.felt(bars, slow + last)]
+    if len(closes) < slow:
+        return {}
+    both = (emas_of(closes[slow - fast :], fast), emas_of(closes, slow))
+    apart = [a - b for a, b in zip(*both, strict=True)]
+    found = {"macd": apart[-1]}
     if len(apart) >= last:
-        found["signal"] = ema_of(apart, last)
+        found["signal"] = emas_of(apart, last)[-1]
         found["histogram"] = found["macd"] - found["signal"]
     return found
 
@@ -41,6 +41,7 @@ def stochastic(bars: list[Values], period: int, smoothing: int, last: int) -> Va
         high, low = max(b["high"] for b in window), min(b["low"] for b in window)
         return 100.0 * (window[-1]["close"] - low) / (high - low) if high > low else 50.0
 
+    bars = bars[-(period + smoothing + last) :]
     raws = [raw(end) for end in range(period, len(bars) + 1)]
     ks = [mean(raws[end - smoothing : end]) for end in range(smoothing, len(raws) + 1)]
     found = {"k": ks[-1]} if ks else {}
@@ -55,6 +56,7 @@ def natr(bars: list[Values], period: int) -> Values:
 def adx(bars: list[Values], period: int) -> Values:
     """Sums of directional movement over that of true range, each s += x - s / period once there
     were period - 1 of them; DX's Wilder average."""
+    bars = plain.felt(bars, 2 * period)
     sums, moved = [0.0, 0.0, 0.0], []
     for k in range(1, len(bars)):
         before, bar = bars[k - 1], bars[k]
