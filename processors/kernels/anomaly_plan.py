@@ -142,13 +142,14 @@ def _detect(builder: Builder, k: int, of: str, text: str) -> None:
             for field, output in {"score": found.score, **found.evidence}.items()
         }
     bounds = np.array(found.bounds)
-    key = f"severity of {full}"
-    if key not in builder.places:
-        builder.places[key] = builder.make(
-            lambda score: severities(score, bounds, found.either), (numbers["score"],)
-        )
+    severity = _made(
+        builder,
+        f"severity of {full}",
+        lambda score: severities(score, bounds, found.either),
+        (numbers["score"],),
+    )
     reach = builder.reaches[numbers["score"]] + 1
-    news = builder.tell(f"{of}: {full}", builder.places[key])
+    news = builder.tell(f"{of}: {full}", severity)
     builder.told.append(Told(k, full, reach, news, found.bounds[0], numbers))
 
 

@@ -1,18 +1,15 @@
-"""Detectors of anomalies over bars of many instruments at once, and which severity is news."""
+"""Detectors of anomalies over bars of many instruments at once."""
 
 from typing import Any
 
 import numpy as np
-from numba import njit, types
 
-from tidemill.processors.kernels.bar_columns import Ints
+from tidemill.processors.kernels.bar_columns import Ints, scaled
 from tidemill.processors.kernels.indicator import Values
-from tidemill.processors.kernels.screen_bars import AGAIN, Modes
 from tidemill.processors.kernels.screen_plan import GIVEN, Watched
 from tidemill.processors.kernels.screen_run import Part, admitted, computed, outputs
 from tidemill.processors.kernels.screen_state import words_of
-from tidemill.processors.kernels.screen_windows import NOTHING, Block, Statuses
-from tidemill.schemas.enums import Severity
+from tidemill.processors.kernels.screen_windows import NOTHING
 from tidemill.schemas.kinds.anomaly import ANOMALY, EVIDENCE
 from tidemill.schemas.run import Records, Run
 
@@ -20,9 +17,6 @@ DOLLARS = (b"USD", b"USDT", b"USDC", b"FDUSD", b"TUSD", b"USDE", b"USD1", b"PYUS
 """Currencies that are a dollar, or a token for one."""
 _READ = ("close", "depth_1pct", "imbalance")
 _UNKNOWN: Any = np.nan
-_TAKEN_BACK = int(Severity.NONE)
-_POWERS = np.array([10.0**k for k in range(64)])
-_F8, _I8 = types.float64, types.int64
 
 
 def watch(state: Records, watched: Watched, spec: int, run: Run, at: Ints) -> list[Part]:
@@ -32,7 +26,7 @@ def watch(state: Records, watched: Watched, spec: int, run: Run, at: Ints) -> li
     taken.values.append(in_dollars(depth, close, run.instruments[taken.slots]))
     with np.errstate(all="ignore"):
         taken.values.append((1.0 - imbalance) / (1.0 + imbalance))
-    news = computed(words_of(state), watched, taken, worsen)
+    news = computed(words_of(state), watched, taken)
     parts = []
     for told in watched.told:
         says = news[told.news]
@@ -53,39 +47,8 @@ def in_dollars(depth: Values, close: Values, of: Records) -> Values:
 
     `of` (N,) are the instruments: a quantity is `multiplier` of their base, or, inverse, of quote.
     """
-    worth = of["multiplier"].astype(np.float64)
-    power = of["multiplier_exponent"].astype(np.int64)
-    scale = _POWERS[np.abs(power)]
-    worth = np.where(power < 0, worth / scale, worth * scale)
+    multiplier = of["multiplier"].astype(np.float64)
+    worth = scaled(multiplier, of["multiplier_exponent"].astype(np.int64))
     with np.errstate(all="ignore"):
         found = np.where(of["inverse"] > 0, depth / close, depth) * worth
     return np.where(np.isin(of["quote"], DOLLARS) & np.isfinite(found), found, np.nan)
-
-
-@njit(
-    types.void(_F8[:, ::1], _I8[::1], types.uint8[::1], _I8, _I8, _F8[::1], types.int8[::1]),
-    cache=True,
-)
-def worsen(
-    rows: Block,
-    slots: Ints,
-    modes: Modes,
-    now: int,
-    before: int,
-    severity: Values,
-    out: Statuses,
-) -> None:  # pragma: no cover
-    """Say of bars (N,) where a severity is above that of the bar before, and where a revision takes
-    that back (NONE). Two words: the severity at the newest bar, and what was said there."""
-    for j in range(len(slots)):
-        row = rows[slots[j]]
-        told = modes[j] == AGAIN and row[now + 1] > 0.0
-        for k in range(2):
-            if modes[j] == AGAIN:
-                row[now + k] = row[before + k]
-            else:
-                row[before + k] = row[now + k]
-        worse = severity[j] > row[now]
-        row[now] = severity[j]
-        row[now + 1] = severity[j] if worse else 0.0
-        out[j] = severity[j] if worse else _TAKEN_BACK if told else NOTHING

@@ -45,20 +45,21 @@ def columns(bars: Records, frames: Records) -> dict[str, Values]:
     quantity = frames["quantity_exponent"].astype(np.int64)
     found: dict[str, Values] = {}
     for name in _PRICES:
-        found[name] = _scaled(bars[name].astype(np.float64), price)
+        found[name] = scaled(bars[name].astype(np.float64), price)
     for name in _AMOUNTS:
         high = bars[f"{name}_hi"].astype(np.float64) * 2.0**64
         exponents = price + quantity if name == "quote_volume" else quantity
-        found[name] = _scaled(high + bars[f"{name}_lo"].astype(np.float64), exponents)
+        found[name] = scaled(high + bars[f"{name}_lo"].astype(np.float64), exponents)
     for name in BAR_INPUTS[len(found) :]:
         found[name] = bars[name].astype(np.float64)
     return found
 
 
-def _scaled(mantissas: Values, exponents: Ints) -> Values:
+def scaled(mantissas: Values, exponents: Ints) -> Values:
+    """Return mantissas (N,) times 10 to the power of exponents (N,), rounded once."""
     powers = _POWERS[np.abs(exponents)]
-    scaled: Values = np.where(exponents < 0, mantissas / powers, mantissas * powers)
-    return scaled
+    found: Values = np.where(exponents < 0, mantissas / powers, mantissas * powers)
+    return found
 
 
 def keys_of(bars: Records) -> Ints:

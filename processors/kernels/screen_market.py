@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tidemill.processors.kernels.screen_state import Ints
+from tidemill.processors.kernels.bar_columns import scaled
 from tidemill.schemas.enums import BookState
 from tidemill.schemas.run import Records, Run
 from tidemill.schemas.screening.language import BOOK_FIELDS
@@ -17,7 +17,6 @@ Block = np.ndarray[Any, np.dtype[np.float64]]
 _NANO, _PICO = 1e9, 1e12
 # Bits of a contract's `fields`, by the order of the values of kind `derivative`.
 _MARK, _INDEX, _FUNDING, _INTEREST = 1, 2, 4, 32
-_POWERS = np.array([10.0**k for k in range(64)])
 
 
 def hear(state: Records, run: Run) -> None:
@@ -42,9 +41,9 @@ def _of_book(told: Records, frames: Records) -> Block:
     notional = price + frames["quantity_exponent"]
     values = np.stack(
         [
-            _scaled(told["spread"].astype(np.float64), price),
-            _scaled(_wide(told, "bid_depth_1") + _wide(told, "ask_depth_1"), notional),
-            _scaled(_wide(told, "bid_depth_5") + _wide(told, "ask_depth_5"), notional),
+            scaled(told["spread"].astype(np.float64), price),
+            scaled(_wide(told, "bid_depth_1") + _wide(told, "ask_depth_1"), notional),
+            scaled(_wide(told, "bid_depth_5") + _wide(told, "ask_depth_5"), notional),
             told["imbalance"] / _NANO,
             told["liquidity_score"].astype(np.float64),
         ],
@@ -63,8 +62,8 @@ def _of_contract(told: Records, frames: Records) -> Block:
     values = np.stack(
         [
             told["funding_rate"] / _PICO,
-            _scaled(told["open_interest"].astype(np.float64), quantity),
-            _scaled(told["basis"].astype(np.float64), price),
+            scaled(told["open_interest"].astype(np.float64), quantity),
+            scaled(told["basis"].astype(np.float64), price),
         ],
         axis=1,
     )
@@ -75,8 +74,3 @@ def _of_contract(told: Records, frames: Records) -> Block:
 
 def _wide(told: Records, name: str) -> Any:
     return told[f"{name}_hi"].astype(np.float64) * 2.0**64 + told[f"{name}_lo"].astype(np.float64)
-
-
-def _scaled(mantissas: Any, exponents: Ints) -> Any:
-    powers = _POWERS[np.abs(exponents)]
-    return np.where(exponents < 0, mantissas / powers, mantissas * powers)

@@ -27,8 +27,6 @@ from tidemill.schemas.kinds.signal import INDICATORS, POINTS, SIGNAL
 from tidemill.schemas.run import Emit, Records, Run
 
 _NUMBERS = ("score", "close", *POINTS, *INDICATORS)
-News = Callable[[Block, Ints, Modes, int, int, Values, Statuses], None]
-"""A kernel as `rise`: of which bars (N,) a number is news."""
 
 
 class Part(NamedTuple):
@@ -107,7 +105,7 @@ def admitted(state: Records, spec: int, run: Run, at: Ints) -> Taken:
 def watch(state: Records, watched: Watched, spec: int, run: Run, at: Ints) -> list[Part]:
     """Take bars of one spec into rows of `state`; return what each screen says."""
     taken = admitted(state, spec, run, at)
-    risen = computed(words_of(state), watched, taken, rise)
+    risen = computed(words_of(state), watched, taken)
     parts = []
     for told in watched.told:
         if told.rises < 0:
@@ -126,7 +124,7 @@ def watch(state: Records, watched: Watched, spec: int, run: Run, at: Ints) -> li
     return parts
 
 
-def computed(rows: Block, watched: Watched, taken: Taken, news: News) -> list[Statuses]:
+def computed(rows: Block, watched: Watched, taken: Taken) -> list[Statuses]:
     """Add to the numbers what steps give; return what is news, by each step that says so."""
     slots, modes, values = taken.slots, taken.modes, taken.values
     told: list[Statuses] = []
@@ -139,7 +137,7 @@ def computed(rows: Block, watched: Watched, taken: Taken, news: News) -> list[St
         elif step.kernel is None:
             out = np.empty(len(slots), np.int8)
             (number,) = (np.ascontiguousarray(values[place]) for place in step.inputs)
-            news(rows, slots, modes, step.start, WORDS_MAX + step.start, number, out)
+            rise(rows, slots, modes, step.start, WORDS_MAX + step.start, number, out)
             told.append(out)
         else:
             inputs = np.stack([values[place] for place in step.inputs], axis=1)[:, :, np.newaxis]

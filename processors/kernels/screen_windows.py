@@ -14,9 +14,8 @@ from tidemill.processors.kernels.moving_averages import NAN, larger, push, small
 from tidemill.processors.kernels.oscillators import extreme
 from tidemill.processors.kernels.screen_bars import AGAIN, Modes
 from tidemill.processors.kernels.screen_state import Ints
-from tidemill.schemas.enums import SignalStatus
 
-RAISED, WITHDRAWN, NOTHING = int(SignalStatus.RAISED), int(SignalStatus.WITHDRAWN), -1
+NOTHING = -1
 Block = np.ndarray[Any, np.dtype[np.float64]]
 Statuses = np.ndarray[Any, np.dtype[np.int8]]
 _F8, _I8 = types.float64, types.int64
@@ -129,11 +128,12 @@ def rise(
     modes: Modes,
     now: int,
     before: int,
-    condition: Values,
+    levels: Values,
     out: Statuses,
 ) -> None:  # pragma: no cover
-    """Say of bars (N,) where a condition, 1 for true, comes true, and where a revision takes that
-    back. Two words: whether it was true at the newest bar, and came true there."""
+    """Say of bars (N,) to which level each rises above that of the bar before, and where a revision
+    takes that back (0). A level is a condition, 1 for true, or a severity; NaN counts as 0. Two
+    words: the level at the newest bar, and what was said there."""
     for j in range(len(slots)):
         row = rows[slots[j]]
         told = modes[j] == AGAIN and row[now + 1] > 0.0
@@ -142,8 +142,8 @@ def rise(
                 row[now + k] = row[before + k]
             else:
                 row[before + k] = row[now + k]
-        true = condition[j] == 1.0
-        comes = true and row[now] == 0.0
-        row[now] = 1.0 if true else 0.0
-        row[now + 1] = 1.0 if comes else 0.0
-        out[j] = RAISED if comes else WITHDRAWN if told else NOTHING
+        level = levels[j] if levels[j] > 0.0 else 0.0
+        rises = level > row[now]
+        row[now] = level
+        row[now + 1] = level if rises else 0.0
+        out[j] = level if rises else 0 if told else NOTHING

@@ -102,13 +102,29 @@ def flash_crash(volatility: float, bar: Values, one: Instrument) -> Row:
     return row
 
 
+class Detected(Watched):
+    """The bars of one instrument and spec, and what looks at them, by set and name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.detecting: dict[tuple[str, str], Detecting] = {}
+
+    def detect(self, sets: list[Mapping[str, Any]]) -> None:
+        """Have the detectors of these sets: a new one begins with the next bar."""
+        before, self.detecting = self.detecting, {}
+        for one in sets:
+            for text in one["detectors"]:
+                made = Detecting(text, len(self.bars))
+                key = (one["name"], made.full)
+                self.detecting[key] = before.get(key) or made
+
+
 class Anomalies:
     """The detectors of every instrument, by what LOG says."""
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._held: dict[int, dict[str, Watched]] = {}
-        self._detecting: dict[tuple[int, str], dict[tuple[str, str], Detecting]] = {}
+        self._held: dict[int, dict[str, Detected]] = {}
         self._market: dict[int, dict[str, float | None]] = {}
         self.judged = True
         """Whether every detector so far could be computed here."""
@@ -136,9 +152,9 @@ class Anomalies:
         mine = [one for _, one in sorted(sets.items()) if patterns & set(one["instruments"])]
         specs = {one["bars"] for one in mine}
         held = self._held.get(slot, {})
-        self._held[slot] = held = {of: held.get(of) or Watched() for of in sorted(specs)}
+        self._held[slot] = held = {of: held.get(of) or Detected() for of in sorted(specs)}
         for of, watched in held.items():
-            self._arrange((slot, of), [one for one in mine if one["bars"] == of], watched)
+            watched.detect([one for one in mine if one["bars"] == of])
         if spec not in held:
             return
         one, key = held[spec], bar.values["sequence" if root == "activity_bars" else "ts_open"]
@@ -158,7 +174,7 @@ class Anomalies:
             bar.values["ts_open"] + bar.values["interval_s"] * SECOND
         )
         row |= {"bars": spec.encode(), "close": found["close"]} | dict.fromkeys(EVIDENCE, nan)
-        for (name, _), detecting in self._detecting[slot, spec].items():
+        for (name, _), detecting in one.detecting.items():
             said = detecting.judge(one.bars, instrument, again)
             if said is not None:
                 severity, fields = said
@@ -167,16 +183,3 @@ class Anomalies:
                     "threshold": SCORED[detecting.name][0][0], "flags": one.told(detecting.reach),
                 }  # fmt: skip
                 yield Made("anomaly", ("anomalies", name, venue, symbol, partition), r, bar.i, told)
-
-    def _arrange(
-        self, at: tuple[int, str], sets: list[Mapping[str, Any]], watched: Watched
-    ) -> None:
-        """Have the detectors of these sets: a new one begins with the next bar."""
-        before = self._detecting.get(at, {})
-        wanted: dict[tuple[str, str], Detecting] = {}
-        for one in sets:
-            for text in one["detectors"]:
-                made = Detecting(text, len(watched.bars))
-                key = (one["name"], made.full)
-                wanted[key] = before.get(key) or made
-        self._detecting[at] = wanted
